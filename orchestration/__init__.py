@@ -1,0 +1,1 @@
+"""Ties models and pipelines together: commands, Ray actors, MLflow registry, reports."""

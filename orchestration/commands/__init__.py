@@ -1,0 +1,1 @@
+"""One module a command of ``serval``: its arguments and its ``run`` function."""

@@ -1,0 +1,1 @@
+"""``serval demo``: a synthetic corpus and the whole line run over it."""

@@ -1,0 +1,1 @@
+"""Readers turn a corpus on disk into a manifest; one small module a layout."""

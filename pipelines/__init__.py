@@ -1,0 +1,1 @@
+"""The two Beam pipelines: pack (recordings to shards) and audit (predictions to statistics)."""

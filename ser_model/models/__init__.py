@@ -1,0 +1,1 @@
+"""Emotion models: front ends, networks, pooling and heads, and how they are stored."""
