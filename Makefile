@@ -1,0 +1,35 @@
+# Every target makes the environment first where it is missing. Nothing is installed outside .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ENVIRONMENT := $(VENV)/.installed
+
+.PHONY: demo test test-all check format bench clean
+
+demo: $(ENVIRONMENT) ## the whole line on a corpus that it makes itself
+	$(BIN)/serval demo
+
+test: $(ENVIRONMENT) ## every test but the slow ones
+	$(BIN)/pytest -m "not slow"
+
+test-all: $(ENVIRONMENT) ## every test
+	$(BIN)/pytest
+
+check: $(ENVIRONMENT) ## style, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q tests/architecture
+
+format: $(ENVIRONMENT)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) serval-demo mlflow.db mlartifacts
+
+$(ENVIRONMENT): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demo,s3,dev]'
+	touch $@

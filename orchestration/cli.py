@@ -1,0 +1,107 @@
+"""The command ``serval``: parses arguments, runs one command, prints its summary, sets the exit code.
+
+Each command is a module of `orchestration.commands`. Those import what is heavy (torch, Ray, Beam,
+MLflow) only when they run, so that ``serval --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from orchestration.commands.summary import Summary
+from ser_model.schema import ServalError, UnfinishedError
+
+COMMANDS = ("demo", "manifest", "pack", "score", "export", "audit", "report", "train", "models")
+
+EPILOG = """\
+exit codes: 0 done; 1 done, and the answer is no; 2 wrong usage or input; 3 more segments rejected
+than --max-rejected; 4 could not finish: run the same command again to resume
+"""
+
+logger = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Args:
+        argv: the words behind ``serval``; those of the process where None. What stands behind
+            a lone ``--`` are options for the Beam runner, in `args.beam_options`.
+    """
+    words, beam_options = _split_at_dashes(list(sys.argv[1:] if argv is None else argv))
+    args = build_parser().parse_args(words)
+    args.beam_options = beam_options
+    if beam_options and not args.takes_beam_options:
+        return _fail(f"{args.command} takes no options behind --", exit_code=2)
+    _configure_logging()
+    try:
+        summary: Summary = args.run(args)
+    except ServalError as error:
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("interrupted: run the same command again to resume", UnfinishedError.exit_code)
+    except Exception:  # noqa: BLE001  a defect must not end with 1, which means "the answer is no"
+        logger.exception("serval %s failed unexpectedly; please report this", args.command)
+        return UnfinishedError.exit_code
+    print(json.dumps(summary.data, sort_keys=True) if args.json else summary.text)
+    return summary.exit_code
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="serval",
+        description="Score speech corpora for emotion at any size and audit the scores.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        module = importlib.import_module(f"orchestration.commands.{name}")
+        _add_command(commands, name, module)
+    return parser
+
+
+def _add_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, module: ModuleType
+) -> None:
+    parser = commands.add_parser(
+        name,
+        help=module.HELP,
+        description=module.HELP,
+        epilog=f"example:\n  {module.EXAMPLE}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+    parser.set_defaults(
+        run=module.run, takes_beam_options=getattr(module, "TAKES_BEAM_OPTIONS", False)
+    )
+
+
+def _split_at_dashes(words: list[str]) -> tuple[list[str], tuple[str, ...]]:
+    if "--" not in words:
+        return words, ()
+    at = words.index("--")
+    return words[:at], tuple(words[at + 1 :])
+
+
+def _configure_logging() -> None:
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    for package in ("orchestration", "pipelines", "ser_model"):
+        logging.getLogger(package).setLevel(logging.INFO)
+
+
+def _fail(message: str, exit_code: int) -> int:
+    print(f"serval: error: {' '.join(message.split())}", file=sys.stderr)
+    return exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""Every command is documented, and every example on a help page is one that the parser takes."""
+
+import importlib
+import shlex
+from pathlib import Path
+
+import pytest
+
+from orchestration.cli import COMMANDS, build_parser
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_readme_names_the_command(name: str) -> None:
+    assert f"serval {name}" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_page_ends_with_an_example_that_parses(name: str) -> None:
+    module = importlib.import_module(f"orchestration.commands.{name}")
+    words = shlex.split(module.EXAMPLE)
+    assert words[:2] == ["serval", name]
+    before_beam_options = words[1 : words.index("--")] if "--" in words else words[1:]
+    args = build_parser().parse_args(before_beam_options)
+    assert args.command == name
+
+
+def test_every_command_module_is_listed() -> None:
+    modules = {path.stem for path in (ROOT / "orchestration" / "commands").glob("*.py")}
+    assert modules - {"__init__", "summary"} == set(COMMANDS)
+
+
+def test_no_sentence_speaks_of_another_name_for_a_segment() -> None:
+    """One word for one thing: docs/glossary.md says segment, truth, prediction."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    assert pages[1:], "docs/ holds no pages"
+    for page in pages:
+        if page.name == "glossary.md":
+            continue
+        words = set(page.read_text().lower().replace(",", " ").replace(".", " ").split())
+        assert not words & {"utterance", "utterances"}, page
