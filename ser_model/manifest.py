@@ -1,0 +1,284 @@
+"""Manifests: tables of segments, one row each, with whatever is known of them as further columns.
+
+The first columns are `segment_id`, `recording` (absolute), `start_s`, `end_s`; all others are
+metadata. Messages count rows from 1, the header not among them.
+"""
+
+from __future__ import annotations
+
+import math
+import posixpath
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ser_model import storage
+from ser_model.schema import DIMENSIONS, SEXES, SPLITS, ConfigError, ManifestError, Segment
+from ser_model.table_files import one_line, read_table_file, write_table_file
+
+NUMBERS = ("start_s", "end_s", *DIMENSIONS, "age", "duration_s")
+"""Columns that are always numbers, whatever the format of the file."""
+
+TEXTS = (
+    "segment_id",
+    "recording",
+    "speaker_id",
+    "sex",
+    "language",
+    "accent",
+    "split",
+    "transcript",
+    "emotion",
+)
+"""Columns that are always text: a speaker "007" stays one."""
+
+TruthRange = tuple[float, float]
+
+
+def read_manifest(uri: str, *, truth_range: TruthRange | None = (0.0, 1.0)) -> pa.Table:
+    """Read and check a manifest.
+
+    Args:
+        uri: file with a `recording` column; relative recordings are resolved against its folder.
+        truth_range: scale of the dimensions in the file, mapped to 0..1; None leaves them as they
+            are, for jobs that do not look at the truth.
+
+    Raises:
+        ManifestError: the file cannot be used; the message names file, row and remedy. What is
+            wrong with a single segment's times shows later, as a rejection.
+    """
+    table = _read_checked(uri, truth_range)
+    if "recording" not in table.column_names:
+        raise ManifestError(
+            f"{uri} has no column 'recording' (it has {', '.join(table.column_names)}); name the "
+            "audio file of each row there, or make a manifest with `serval manifest`"
+        )
+    return _as_manifest(uri, table)
+
+
+def read_metadata(uri: str, *, truth_range: TruthRange | None = (0.0, 1.0)) -> pa.Table:
+    """Read and check a table of metadata: as a manifest, but `segment_id` alone is enough.
+
+    Raises:
+        ManifestError: as `read_manifest`.
+    """
+    table = _read_checked(uri, truth_range)
+    if "recording" in table.column_names:
+        return _as_manifest(uri, table)
+    if "segment_id" not in table.column_names:
+        raise ManifestError(
+            f"{uri} has neither a column 'segment_id' nor 'recording' "
+            f"(it has {', '.join(table.column_names)})"
+        )
+    return _with_segment_ids(uri, table)
+
+
+def write_manifest(uri: str, table: pa.Table) -> None:
+    """Write a manifest in the format of its extension.
+
+    Raises:
+        ManifestError: the extension is unknown, or the format cannot hold a column.
+    """
+    write_table_file(uri, table)
+
+
+def segments(table: pa.Table) -> list[Segment]:
+    """Return the segments of a manifest, in its order."""
+    columns = [table[c].to_pylist() for c in ("segment_id", "recording", "start_s", "end_s")]
+    return [
+        Segment(segment_id=segment_id, recording=recording, start_s=start_s or 0.0, end_s=end_s)
+        for segment_id, recording, start_s, end_s in zip(*columns, strict=True)
+    ]
+
+
+def select_split(table: pa.Table, split: str | None) -> pa.Table:
+    """Return the rows of one split; all rows for None.
+
+    Raises:
+        ManifestError: there is no `split` column, or no row of this split.
+    """
+    if split is None:
+        return table
+    if "split" not in table.column_names:
+        raise ManifestError(
+            "the manifest has no column 'split'; make one with `serval manifest --split 70:15:15`"
+        )
+    selected = table.filter(pc.equal(table["split"], split))
+    if len(selected) == 0:
+        raise ManifestError(f"the manifest has no row of split {split!r}")
+    return selected
+
+
+def parse_truth_range(text: str) -> TruthRange:
+    """Read "LOW:HIGH", the scale on which the truth was rated.
+
+    >>> parse_truth_range("1:7")
+    (1.0, 7.0)
+
+    Raises:
+        ConfigError: this is no range.
+    """
+    low, _, high = text.partition(":")
+    try:
+        truth_range = (float(low), float(high))
+    except ValueError:
+        truth_range = (math.nan, math.nan)
+    if not (math.isfinite(truth_range[1] - truth_range[0]) and truth_range[0] < truth_range[1]):
+        raise ConfigError(f"truth range {text!r} is not LOW:HIGH, for example 1:7")
+    return truth_range
+
+
+def segment_id_of(recording: str, start_s: float | None, end_s: float | None) -> str:
+    """Return the id of a segment that has none: its recording and time, as a media fragment.
+
+    Source: W3C Media Fragments URI 1.0, section 4.2.1.
+
+    >>> segment_id_of("a/talk.flac", 1.5, 3.0)
+    'a/talk.flac#t=1.5,3'
+    >>> segment_id_of("a/talk.flac", None, None)
+    'a/talk.flac'
+    """
+    if start_s is None and end_s is None:
+        return recording
+    start, end = (
+        "" if seconds is None else f"{seconds:.6f}".rstrip("0").rstrip(".")
+        for seconds in (start_s, end_s)
+    )
+    return f"{recording}#t={start},{end}" if end else f"{recording}#t={start}"
+
+
+def _read_checked(uri: str, truth_range: TruthRange | None) -> pa.Table:
+    table = read_table_file(uri)
+    if len(table) == 0:
+        raise ManifestError(f"{uri} has no rows")
+    for column in table.column_names:
+        if column in NUMBERS:
+            table = _replace(table, column, _numbers(uri, column, table[column]))
+        elif column in TEXTS:
+            table = _replace(table, column, _texts(uri, column, table[column]))
+    for column in ("start_s", "end_s"):
+        if column in table.column_names:
+            _refuse(uri, column, table, pc.is_nan(table[column]), "is not a number")
+    for column, allowed in (("sex", SEXES), ("split", SPLITS)):
+        if column in table.column_names:
+            bad = pc.invert(pc.is_in(table[column], pa.array([*allowed, None], pa.string())))
+            _refuse(
+                uri, column, table, bad, f"is not one of {', '.join(allowed)} (or empty: unknown)"
+            )
+    for column in DIMENSIONS:
+        if truth_range is not None and column in table.column_names:
+            table = _map_truth(uri, column, table, truth_range)
+    return table
+
+
+def _as_manifest(uri: str, table: pa.Table) -> pa.Table:
+    table = _with_segment_ids(uri, table)
+    recordings = _resolved(table["recording"], storage.parent(uri))
+    table = _replace(table, "recording", recordings)
+    for column in ("start_s", "end_s"):
+        if column not in table.column_names:
+            table = table.append_column(column, pa.nulls(len(table), pa.float64()))
+    first = ["segment_id", "recording", "start_s", "end_s"]
+    return table.select(first + [c for c in table.column_names if c not in first])
+
+
+def _numbers(uri: str, column: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    try:
+        return pc.cast(values, pa.float64())
+    except pa.ArrowException as error:
+        for row, value in enumerate(values.to_pylist(), start=1):
+            try:
+                float(value if value is not None else 0)
+            except (TypeError, ValueError):
+                raise ManifestError(
+                    f"{uri}, row {row}: {column} {value!r} is not a number"
+                ) from error
+        raise ManifestError(f"{uri}: column {column!r}: {one_line(error)}") from error
+
+
+def _texts(uri: str, column: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    try:
+        return pc.cast(values, pa.string())
+    except pa.ArrowException as error:
+        raise ManifestError(f"{uri}: column {column!r} is not text: {one_line(error)}") from error
+
+
+def _map_truth(uri: str, column: str, table: pa.Table, truth_range: TruthRange) -> pa.Table:
+    low, high = truth_range
+    values = table[column]
+    outside = pc.or_(pc.less(values, low), pc.greater(values, high))  # NaN compares false: kept
+    remedy = f"is outside {low:g}:{high:g}; give the scale of the truth with --truth-range LOW:HIGH"
+    _refuse(uri, column, table, outside, remedy)
+    return _replace(table, column, pc.divide(pc.subtract(values, low), high - low))
+
+
+def _with_segment_ids(uri: str, table: pa.Table) -> pa.Table:
+    if "recording" in table.column_names:
+        _refuse(uri, "recording", table, _is_blank(table["recording"]), "is empty")
+    if "segment_id" in table.column_names:
+        _refuse(uri, "segment_id", table, _is_blank(table["segment_id"]), "is empty")
+    else:
+        nothing = [None] * len(table)
+        times = [
+            table[c].to_pylist() if c in table.column_names else nothing
+            for c in ("start_s", "end_s")
+        ]
+        rows = zip(table["recording"].to_pylist(), *times, strict=True)
+        ids = pa.array([segment_id_of(*row) for row in rows], pa.string())
+        table = table.add_column(0, "segment_id", ids)
+    if pc.count_distinct(table["segment_id"]).as_py() < len(table):
+        first_rows: dict[str, int] = {}
+        for row, segment_id in enumerate(table["segment_id"].to_pylist(), start=1):
+            if segment_id in first_rows:
+                raise ManifestError(
+                    f"{uri}, row {row}: segment_id {segment_id!r} is that of row "
+                    f"{first_rows[segment_id]} too; each row needs its own"
+                )
+            first_rows[segment_id] = row
+    return table
+
+
+def _resolved(recordings: pa.ChunkedArray, folder: str) -> pa.Array:
+    if storage.local_path(folder) is not None and "://" not in folder:
+        folder = str(Path(folder).absolute())
+    encoded = recordings.combine_chunks().dictionary_encode()
+    distinct = pa.array(
+        [resolve(recording, folder) for recording in encoded.dictionary.to_pylist()], pa.string()
+    )
+    return distinct.take(encoded.indices)
+
+
+def resolve(recording: str, folder: str) -> str:
+    """Return the absolute URI of a recording that is written relative to `folder`.
+
+    >>> resolve("../audio/a.flac", "s3://bucket/manifests")
+    's3://bucket/audio/a.flac'
+    >>> resolve("gs://other/a.flac", "s3://bucket/manifests")
+    'gs://other/a.flac'
+    """
+    if storage.is_absolute(recording):
+        return recording
+    while recording.startswith("./"):
+        recording = recording[2:]
+    if ".." not in recording.split("/"):
+        return storage.join(folder, recording)
+    # An object store has no "..": it would be a part of the name.
+    scheme, separator, path = storage.join(folder, recording).rpartition("://")
+    return f"{scheme}{separator}{posixpath.normpath(path)}"
+
+
+def _is_blank(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(pc.fill_null(values, ""))), 0)
+
+
+def _refuse(uri: str, column: str, table: pa.Table, bad: pa.ChunkedArray, problem: str) -> None:
+    index = pc.index(pc.fill_null(bad, False), pa.scalar(True)).as_py()
+    if index >= 0:
+        value = table[column][index].as_py()
+        shown = "" if value is None else f" {value!r}"
+        raise ManifestError(f"{uri}, row {index + 1}: {column}{shown} {problem}")
+
+
+def _replace(table: pa.Table, column: str, values: pa.ChunkedArray | pa.Array) -> pa.Table:
+    return table.set_column(table.column_names.index(column), column, values)

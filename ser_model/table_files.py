@@ -1,0 +1,111 @@
+"""Tables in files: Parquet, CSV, TSV and JSON lines, told by the extension."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.json as pa_json
+import pyarrow.parquet as pq
+
+from ser_model import storage
+from ser_model.schema import ManifestError
+
+MAX_BYTES = 1 << 32
+"""Largest table that is read: 4 GiB, some ten million rows."""
+
+EXTENSIONS = (".parquet", ".csv", ".tsv", ".jsonl")
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+
+
+def read_table_file(uri: str) -> pa.Table:
+    """Read a table; every column of CSV and TSV is text, with null where a field is empty.
+
+    Raises:
+        ManifestError: the file is missing, unreadable, empty, or not what its extension says.
+    """
+    extension = _extension(uri)
+    try:
+        data = storage.read_bytes(uri, max_bytes=MAX_BYTES)
+    except FileNotFoundError as error:
+        raise ManifestError(f"{uri} does not exist") from error
+    except OSError as error:
+        raise ManifestError(f"{uri} cannot be read: {one_line(error)}") from error
+    if not data.strip():
+        raise ManifestError(f"{uri} is empty")
+    try:
+        if extension == ".parquet":
+            table = pq.read_table(pa.BufferReader(data))
+        elif extension == ".jsonl":
+            table = pa_json.read_json(pa.BufferReader(data))
+        else:
+            table = _read_csv(data, _DELIMITERS[extension])
+    except (pa.ArrowException, OSError, csv.Error, UnicodeDecodeError) as error:
+        raise ManifestError(f"{uri} is not valid {extension[1:]}: {one_line(error)}") from error
+    columns = table.column_names
+    for column in columns:
+        if columns.count(column) > 1:
+            raise ManifestError(f"{uri} has the column {column!r} more than once")
+    return table
+
+
+def write_table_file(uri: str, table: pa.Table) -> None:
+    """Write a table in the format of its extension, atomically.
+
+    Raises:
+        ManifestError: the extension is unknown, or the format cannot hold a column.
+    """
+    extension = _extension(uri)
+    if extension == ".parquet":
+        storage.write_table(uri, table)
+    elif extension == ".jsonl":
+        storage.write_atomic(uri, _json_lines(table))
+    else:
+        buffer = io.BytesIO()
+        try:
+            options = pa_csv.WriteOptions(delimiter=_DELIMITERS[extension], quoting_style="needed")
+            pa_csv.write_csv(table, buffer, options)
+        except pa.ArrowException as error:
+            raise ManifestError(f"{uri}: {one_line(error)}; write .parquet instead") from error
+        storage.write_atomic(uri, buffer.getvalue())
+
+
+def one_line(error: BaseException) -> str:
+    """Return the first line of an error's message, all that fits into ours."""
+    return str(error).partition("\n")[0]
+
+
+def _read_csv(data: bytes, delimiter: str) -> pa.Table:
+    first_line = data.lstrip(b"\r\n").split(b"\n", 1)[0].decode("utf-8-sig").rstrip("\r")
+    header = next(csv.reader([first_line], delimiter=delimiter, strict=True))
+    return pa_csv.read_csv(
+        pa.BufferReader(data),
+        read_options=pa_csv.ReadOptions(use_threads=False),  # messages then name the line
+        parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        convert_options=pa_csv.ConvertOptions(
+            column_types=dict.fromkeys(header, pa.string()),
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=True,
+        ),
+    )
+
+
+def _json_lines(table: pa.Table) -> bytes:
+    lines = []
+    for row in table.to_pylist():
+        # JSON has no NaN (the one value that differs from itself); null says the same here.
+        known = {column: None if value != value else value for column, value in row.items()}
+        lines.append(json.dumps(known, ensure_ascii=False, allow_nan=False) + "\n")
+    return "".join(lines).encode()
+
+
+def _extension(uri: str) -> str:
+    extension = Path(storage.name(uri)).suffix.lower()
+    if extension not in EXTENSIONS:
+        raise ManifestError(f"{uri}: the name of a table must end in {', '.join(EXTENSIONS)}")
+    return extension
