@@ -1,1 +1,1 @@
-"""Metrics: for each a function over arrays and a state that merges. Needs numpy only."""
+"""How good predictions are: for each metric a function of values and a state that merges."""

@@ -1,0 +1,91 @@
+"""The speaker-level bootstrap: who counts how often in which replicate, and intervals.
+
+Segments of one speaker resemble each other, so speakers are drawn, not segments. Instead of drawing
+S of S speakers, each speaker gets an independent Poisson(1) weight (Chamandy et al., "Estimating
+Uncertainty for Massive Data Streams", Google 2012): the weight depends on nothing but seed,
+replicate and speaker. So every worker finds the same weights without talking to another, and
+slices, models and conditions share them: differences are paired.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_model.metrics.moments import Floats
+
+UInt64s = NDArray[np.uint64]
+
+MIN_SHARE_OF_REPLICATES = 0.9
+"""An interval needs a value in at least this share of the replicates (a replicate without any
+speaker of a slice, or with one whose truth has no variance, has none)."""
+
+_GOLDEN_GAMMA = 0x9E3779B97F4A7C15
+_POISSON_CDF = np.cumsum([math.exp(-1.0) / math.factorial(k) for k in range(19)])
+
+
+def speaker_keys(speaker_ids: Sequence[str]) -> UInt64s:
+    """Return [S] a 64-bit hash (BLAKE2b) of each speaker's name, the same on every machine."""
+    digests = (hashlib.blake2b(name.encode(), digest_size=8).digest() for name in speaker_ids)
+    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+
+
+def poisson_weights(keys: UInt64s, *, seed: int, num_replicates: int) -> NDArray[np.uint8]:
+    """Return [num_replicates, S] Poisson(1) weights, a function of seed, replicate and speaker.
+
+    Args:
+        keys: [S] as from `speaker_keys`.
+        seed: any integer.
+        num_replicates: B.
+
+    Example:
+        >>> both = poisson_weights(speaker_keys(["ann", "bob"]), seed=0, num_replicates=3)
+        >>> alone = poisson_weights(speaker_keys(["bob"]), seed=0, num_replicates=3)
+        >>> both.shape, bool((both[:, 1:] == alone).all())
+        ((3, 2), True)
+    """
+    seed_key = speaker_keys([f"seed {seed}"])
+    counter = np.arange(1, num_replicates + 1, dtype=np.uint64) * np.uint64(_GOLDEN_GAMMA)
+    replicate_keys = _mix(seed_key + counter)
+    random_bits = _mix(replicate_keys[:, None] ^ keys[None, :])
+    uniform = (random_bits >> np.uint64(11)) * 2.0**-53
+    return np.searchsorted(_POISSON_CDF, uniform, side="right").astype(np.uint8)
+
+
+def percentile_interval(replicates: Floats, *, confidence: float = 0.95) -> tuple[Floats, Floats]:
+    """Return the lower and upper bound of the percentile interval along the first axis.
+
+    Args:
+        replicates: [B, ...] the statistic of each replicate; NaN where it has no value.
+        confidence: 0 to 1.
+
+    Returns:
+        Two arrays [...]; NaN where fewer than MIN_SHARE_OF_REPLICATES have a value.
+    """
+    tail = (1.0 - confidence) / 2.0
+    enough = has_enough_replicates(replicates)
+    filled = np.where(enough, replicates, 0.0)  # an all-NaN column would warn
+    low, high = np.nanquantile(filled, [tail, 1.0 - tail], axis=0)
+    return np.where(enough, low, np.nan), np.where(enough, high, np.nan)
+
+
+def standard_error(replicates: Floats) -> Floats:
+    """Return [...] the standard deviation of the replicates [B, ...]; NaN where too few."""
+    enough = has_enough_replicates(replicates)
+    return np.where(enough, np.nanstd(np.where(enough, replicates, 0.0), axis=0), np.nan)
+
+
+def has_enough_replicates(replicates: Floats) -> NDArray[np.bool_]:
+    """Tell, along the first axis, where enough replicates have a value for an interval."""
+    return np.asarray(np.isfinite(replicates).mean(axis=0) >= MIN_SHARE_OF_REPLICATES)
+
+
+def _mix(bits: UInt64s) -> UInt64s:
+    """Finaliser of SplitMix64 (Steele, Lea & Flood 2014), modulo 2 ** 64."""
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))
