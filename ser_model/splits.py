@@ -74,7 +74,7 @@ def _split_of_speakers(table: pa.Table, shares: Shares, seed: int) -> Mapping[st
     split_of: dict[str, str] = {}
     for speaker in sorted(num_segments, key=lambda speaker: _rank(speaker, seed)):
         sex = sex_of[speaker]
-        split = min(wanted, key=lambda split: filled[sex, split] / wanted[split])  # noqa: B023 used at once
+        split = min(wanted, key=lambda split: filled[sex, split] / wanted[split])
         filled[sex, split] += num_segments[speaker]
         split_of[speaker] = split
     missing = set(wanted) - set(split_of.values())
