@@ -1,0 +1,30 @@
+"""What a backbone is: a network that turns waveforms into frames of hidden features."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+
+class Backbone(nn.Module, ABC):
+    """Waveforms to frames, in two steps.
+
+    `prepare` is the part without parameters (a spectrogram, a normalisation): training computes it
+    once and keeps it. `forward` is what is trained. Neither lets a row see the others' padding.
+
+    Attributes:
+        num_hidden: features of a frame.
+        min_samples: shortest waveform that gives a frame, in samples.
+    """
+
+    num_hidden: int
+    min_samples: int
+
+    @abstractmethod
+    def prepare(self, waveform_BN: Tensor, num_samples_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Return inputs_BT... of `forward` and the true length of each row, num_inputs_B."""
+
+    @abstractmethod
+    def forward(self, inputs_BT: Tensor, num_inputs_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Return hidden_BTD and the true frames of each row, num_frames_B."""

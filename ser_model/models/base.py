@@ -1,0 +1,139 @@
+"""The emotion model: a backbone, a pooling and a head, put together by a configuration.
+
+There is one class of model. What distinguishes models is their configuration, never a subclass.
+
+Shapes: B batch, N samples, T frames, D hidden features, K scores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from ser_model.models.backbone import Backbone
+from ser_model.models.cnn14 import Cnn14, Cnn14Config, frame_mask
+from ser_model.models.head import Head, HeadConfig
+from ser_model.models.pooling import PoolingName, pool
+from ser_model.schema import DIMENSIONS
+
+Task: TypeAlias = Literal["dimensions", "emotion"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """All that a model is apart from its weights.
+
+    Attributes:
+        task: dimensions (a value each) or emotion (a category).
+        targets: what the scores mean, in their order: DIMENSIONS, or the categories sorted.
+        backbone: waveforms to frames.
+        pooling: frames to one vector.
+        head: the vector to scores.
+    """
+
+    task: Task
+    targets: tuple[str, ...]
+    backbone: Cnn14Config
+    pooling: PoolingName
+    head: HeadConfig
+
+    def __post_init__(self) -> None:
+        """Check that the scores have a meaning."""
+        if self.task == "dimensions" and self.targets != DIMENSIONS:
+            raise ValueError(f"targets must be {', '.join(DIMENSIONS)}, not {self.targets}")
+        if self.task == "emotion":
+            if list(self.targets) != sorted(set(self.targets)):
+                raise ValueError(f"targets {self.targets} must be sorted and unique")
+            if len(self.targets) < 2:
+                raise ValueError(f"targets {self.targets} must be two categories or more")
+
+
+class ModelOutput(NamedTuple):
+    """What a model says of a batch.
+
+    Attributes:
+        scores: scores_BK; dimensions on about 0 to 1, categories as logits.
+        embedding: embedding_BD, the pooled frames before the head.
+    """
+
+    scores: Tensor
+    embedding: Tensor
+
+
+class EmotionModel(nn.Module):
+    """Waveforms to scores. A row's scores do not depend on the other rows (to 1e-5).
+
+    Attributes:
+        config: the configuration that it was made of.
+        targets: what the scores mean, in their order.
+        task: dimensions or emotion.
+        min_samples: shortest waveform that can be scored, in samples at 16 kHz.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Make a model with random weights; `build_model` makes them repeatable."""
+        super().__init__()
+        self.config = config
+        self.targets = config.targets
+        self.task = config.task
+        self.backbone: Backbone = Cnn14(config.backbone)
+        self.head = Head(
+            config.head, num_in=self.backbone.num_hidden, num_scores=len(config.targets)
+        )
+        self.min_samples = self.backbone.min_samples
+
+    def forward(self, waveform_BN: Tensor, num_samples_B: Tensor) -> ModelOutput:
+        """Score a batch.
+
+        Args:
+            waveform_BN: float32 samples at 16 kHz, rows padded to the same length.
+            num_samples_B: int64, the true length of each row, at least `min_samples`.
+        """
+        return self.score(*self.prepare(waveform_BN, num_samples_B))
+
+    def prepare(self, waveform_BN: Tensor, num_samples_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Do the part that has no parameters; return inputs_BT... and num_inputs_B for `score`.
+
+        Raises:
+            ValueError: a row is shorter than `min_samples`.
+        """
+        shortest = int(num_samples_B.min())
+        if shortest < self.min_samples:
+            raise ValueError(f"a row has {shortest} samples; the model needs {self.min_samples}")
+        return self.backbone.prepare(waveform_BN, num_samples_B)
+
+    def score(self, inputs_BT: Tensor, num_inputs_B: Tensor) -> ModelOutput:
+        """Score what `prepare` returned."""
+        hidden_BTD, num_frames_B = self.backbone(inputs_BT, num_inputs_B)
+        mask_BT = frame_mask(num_frames_B, hidden_BTD.shape[1])
+        pooled_BD = pool(self.config.pooling, hidden_BTD, mask_BT)
+        return ModelOutput(scores=self.head(pooled_BD), embedding=pooled_BD)
+
+
+def build_model(config: ModelConfig, seed: int) -> EmotionModel:
+    """Return a model with random weights that depend on the seed alone; torch's own state stays.
+
+    Example:
+        >>> config = ModelConfig(
+        ...     task="dimensions",
+        ...     targets=DIMENSIONS,
+        ...     backbone=Cnn14Config(channels=(4, 8), num_pools=2),
+        ...     pooling="mean",
+        ...     head=HeadConfig(num_hidden=8),
+        ... )
+        >>> model = build_model(config, seed=0).eval()
+        >>> model(torch.zeros(1, 16_000), torch.tensor([16_000])).scores.shape
+        torch.Size([1, 3])
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = EmotionModel(config)
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
+    return model

@@ -1,0 +1,54 @@
+"""The head: the pooled vector of a segment becomes scores.
+
+Shapes: B batch, D hidden features, K scores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+_ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadConfig:
+    """A dense layer, an activation and the output layer, with dropout before both.
+
+    Attributes:
+        num_hidden: features of the dense layer.
+        activation: relu (PANNs) or tanh (Wagner et al. 2023).
+        dropout: part of the features that training leaves out.
+    """
+
+    num_hidden: int
+    activation: Literal["relu", "tanh"] = "relu"
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what gives no layer."""
+        if self.num_hidden < 1:
+            raise ValueError(f"num_hidden {self.num_hidden} is not positive")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"dropout {self.dropout} is not in [0, 1)")
+
+
+class Head(nn.Module):
+    """Dense layer, activation, output layer; no activation behind the output."""
+
+    def __init__(self, config: HeadConfig, *, num_in: int, num_scores: int) -> None:
+        """Make the layers with random weights."""
+        super().__init__()
+        self.dropout = nn.Dropout(config.dropout)
+        self.dense = nn.Linear(num_in, config.num_hidden)
+        self.out_proj = nn.Linear(config.num_hidden, num_scores)
+        self._activation = _ACTIVATIONS[config.activation]
+
+    def forward(self, pooled_BD: Tensor) -> Tensor:
+        """Return scores_BK."""
+        hidden_BD = self._activation(self.dense(self.dropout(pooled_BD)))
+        scores_BK: Tensor = self.out_proj(self.dropout(hidden_BD))
+        return scores_BK
