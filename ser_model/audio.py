@@ -29,7 +29,9 @@ MIN_SAMPLES = 400
 END_TOLERANCE_S = 0.05
 """A segment may end this far behind its recording's end (rounded annotations); it is cut there."""
 
-BLOCK_S = 1.0
+BLOCK_S = 4.0
+"""Most segments are one block: a call for each second costs as much as the decoding itself."""
+
 _UNKNOWN_FRAMES = (
     1 << 62
 )  # libsndfile's count for a stream whose header gives no length is 2^63 - 1
@@ -110,12 +112,16 @@ class _Source:
         self._file = file
         self.error: OSError | None = None
 
-    def read(self, num_bytes: int = -1) -> bytes:
+    def readinto(self, buffer: bytearray | memoryview) -> int:
         try:
-            return self._file.read(num_bytes)
+            return self._file.readinto(buffer)  # type: ignore[attr-defined]  # all our files have it
         except OSError as error:
             self.error = error
-            return b""
+            return 0
+
+    def read(self, num_bytes: int) -> bytes:
+        buffer = bytearray(num_bytes)
+        return bytes(buffer[: self.readinto(buffer)])
 
     def seek(self, offset: int, whence: int = 0) -> int:
         return self._file.seek(offset, whence)
@@ -230,7 +236,7 @@ def _gather(
 
 
 def _read_block(sound: sf.SoundFile) -> Waveform:
-    """Return the next second as mono [num_frames]; empty where nothing more can be decoded."""
+    """Return the next block as mono [num_frames]; empty where nothing more can be decoded."""
     try:
         frames: Waveform = sound.read(int(BLOCK_S * sound.samplerate), "float32", always_2d=True)
     except sf.LibsndfileError:

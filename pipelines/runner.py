@@ -1,0 +1,20 @@
+"""Where a pipeline runs when the user names no runner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+
+def pipeline_options(beam_options: Sequence[str]) -> PipelineOptions:
+    """Return the options of a pipeline; without a runner among them it runs in this process.
+
+    Beam's own default first tries the Prism runner, which it would download.
+
+    >>> pipeline_options([]).get_all_options()["runner"]
+    'FnApiRunner'
+    """
+    named = any(option == "--runner" or option.startswith("--runner=") for option in beam_options)
+    defaults = [] if named else ["--runner=FnApiRunner"]
+    return PipelineOptions([*defaults, *beam_options])
