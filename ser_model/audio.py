@@ -114,7 +114,7 @@ class _Source:
 
     def readinto(self, buffer: bytearray | memoryview) -> int:
         try:
-            return self._file.readinto(buffer)  # type: ignore[attr-defined]  # all our files have it
+            return int(self._file.readinto(buffer))  # type: ignore[attr-defined]  # all ours have it
         except OSError as error:
             self.error = error
             return 0
@@ -214,8 +214,9 @@ def _gather(
     rate = sound.samplerate
     open_segments: list[_OpenSegment] = []
     position = 0
-    while waiting or open_segments:
-        block = _read_block(sound)
+    more = True
+    while more and (waiting or open_segments):
+        block, more = _read_block(sound)
         block_end = position + len(block)
         while waiting and waiting[-1].start < block_end:
             open_segments.append(waiting.pop())
@@ -229,20 +230,23 @@ def _gather(
                 still_open.append(placed)
         open_segments = still_open
         position = block_end
-        if len(block) == 0:
-            break
     for placed in [*open_segments, *reversed(waiting)]:
         yield placed.segment, _finish_at_end(placed, source, rate, position, num_frames, shown)
 
 
-def _read_block(sound: sf.SoundFile) -> Waveform:
-    """Return the next block as mono [num_frames]; empty where nothing more can be decoded."""
+def _read_block(sound: sf.SoundFile) -> tuple[Waveform, bool]:
+    """Return the next block as mono [num_frames], and whether more may follow."""
+    frames = np.empty((int(BLOCK_S * sound.samplerate), sound.channels), np.float32)
+    position = sound.tell()
     try:
-        frames: Waveform = sound.read(int(BLOCK_S * sound.samplerate), "float32", always_2d=True)
+        num_frames = len(sound.read(out=frames))
+        more = num_frames > 0
     except sf.LibsndfileError:
-        # FLAC that breaks off raises, where other formats just end.
-        return np.empty(0, np.float32)
-    return frames.mean(axis=1, dtype=np.float32) if frames.shape[1] > 1 else frames[:, 0]
+        # FLAC that breaks off raises, where other formats just end. What was decoded is good, but
+        # what a later call might find behind the gap would stand at a wrong time.
+        num_frames, more = sound.tell() - position, False
+    frames = frames[:num_frames]
+    return frames.mean(axis=1, dtype=np.float32) if frames.shape[1] > 1 else frames[:, 0], more
 
 
 def _finish_at_end(
