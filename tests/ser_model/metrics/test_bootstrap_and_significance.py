@@ -1,0 +1,131 @@
+"""Weights depend on seed, replicate and speaker alone, are Poisson(1), and tests are corrected."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ser_model.metrics.bootstrap import (
+    percentile_interval,
+    poisson_weights,
+    speaker_keys,
+    standard_error,
+)
+from ser_model.metrics.concordance import concordance_cc_of
+from ser_model.metrics.moments import CoMoments
+from ser_model.metrics.significance import holm, student_t_p_value
+
+SPEAKERS = [f"speaker {number}" for number in range(200)]
+
+
+def weights_of(speakers, seed=0, num_replicates=500):
+    return poisson_weights(speaker_keys(speakers), seed=seed, num_replicates=num_replicates)
+
+
+def test_weights_are_poisson():
+    weights = weights_of(SPEAKERS)
+    observed = np.bincount(weights.ravel(), minlength=8)
+    expected = stats.poisson.pmf(range(7), 1.0)
+    expected *= observed[:7].sum() / expected.sum()
+    assert stats.chisquare(observed[:7], expected).pvalue > 0.001
+    assert observed[8:].sum() <= 5
+
+
+def test_weights_are_independent_across_speakers_and_replicates():
+    weights = weights_of(SPEAKERS).astype(float)
+    for table in (weights, weights.T):
+        correlation = np.corrcoef(table)
+        off_diagonal = correlation[~np.eye(len(correlation), dtype=bool)]
+        assert abs(off_diagonal.mean()) < 0.01
+        assert abs(off_diagonal).max() < 6 / math.sqrt(table.shape[1])
+
+
+def test_weights_do_not_depend_on_who_else_is_there_nor_on_how_many_replicates():
+    together = weights_of(SPEAKERS)
+    np.testing.assert_array_equal(together[:, 17:19], weights_of(SPEAKERS[17:19]))
+    np.testing.assert_array_equal(together[:10], weights_of(SPEAKERS, num_replicates=10))
+
+
+def test_the_seed_changes_the_weights():
+    assert (weights_of(SPEAKERS, seed=0) != weights_of(SPEAKERS, seed=1)).mean() > 0.5
+
+
+PINNED = [[0, 0, 2], [0, 1, 3], [2, 0, 1], [0, 1, 0]]
+
+
+def test_weights_are_the_same_for_ever():
+    """Pinned: other weights would change every published interval."""
+    assert weights_of(["ann", "bob", "čeněk"], num_replicates=4).tolist() == PINNED
+
+
+def test_the_bootstrap_finds_the_spread_between_speakers():
+    """The standard error of a mean of speaker means is their standard deviation over root S."""
+    random = np.random.default_rng(0)
+    speaker_bias = random.normal(0, 1, 200)
+    speaker = np.repeat(np.arange(200), 10)
+    truth = np.zeros(2_000)
+    moments = CoMoments.from_groups(truth, speaker_bias[speaker], speaker, 200)
+    totals = moments.weighted_totals(weights_of(SPEAKERS, num_replicates=2_000))
+    assert standard_error(totals.mean_prediction) == pytest.approx(
+        speaker_bias.std() / math.sqrt(200), rel=0.08
+    )
+
+
+def test_the_interval_holds_the_middle_of_the_replicates():
+    low, high = percentile_interval(np.arange(1001.0))
+    assert [float(low), float(high)] == pytest.approx([25, 975])
+
+
+def test_an_interval_needs_enough_replicates_with_a_value():
+    replicates = np.ones((100, 2))
+    replicates[:10, 0] = np.nan
+    replicates[:11, 1] = np.nan
+    low, high = percentile_interval(replicates)
+    assert low[0] == high[0] == 1
+    assert np.isnan([low[1], high[1], standard_error(replicates)[1]]).all()
+
+
+def test_a_concordance_interval_covers_the_value():
+    random = np.random.default_rng(5)
+    truth = random.uniform(0, 1, 1_000)
+    speaker = random.integers(0, 200, 1_000)
+    moments = CoMoments.from_groups(truth, truth + random.normal(0, 0.2, 1_000), speaker, 200)
+    value = concordance_cc_of(moments.weighted_totals(np.ones((1, 200))))[0]
+    low, high = percentile_interval(
+        concordance_cc_of(moments.weighted_totals(weights_of(SPEAKERS)))
+    )
+    assert low < value < high < low + 0.1
+
+
+@pytest.mark.parametrize("degrees_of_freedom", [1, 2, 3, 10, 100, 10_000_000])
+@pytest.mark.parametrize("t", [0.0, -0.01, 0.5, -2.0, 5.0, 30.0])
+def test_student_t_equals_scipy(t, degrees_of_freedom):
+    expected = 2 * stats.t.sf(abs(t), degrees_of_freedom)
+    assert student_t_p_value(t, degrees_of_freedom) == pytest.approx(expected, rel=1e-7)
+
+
+def test_student_t_of_odd_values():
+    assert np.isnan(student_t_p_value(math.nan, 3))
+    assert student_t_p_value(math.inf, 3) == 0
+    with pytest.raises(ValueError, match="not more than 0"):
+        student_t_p_value(1.0, 0)
+
+
+def test_holm_against_its_definition():
+    p = np.random.default_rng(6).uniform(0, 0.2, 9)
+    adjusted = holm(p)
+    for alpha in (0.01, 0.05, 0.1, 0.3, 0.9):
+        rejected = set()
+        for step, index in enumerate(np.argsort(p)):
+            if p[index] * (len(p) - step) > alpha:
+                break
+            rejected.add(int(index))
+        assert set(np.flatnonzero(adjusted <= alpha).tolist()) == rejected
+
+
+def test_holm_leaves_what_is_no_test_alone():
+    assert holm([np.nan, 0.02, 0.5]).tolist()[1:] == [0.04, 0.5]
+    assert np.isnan(holm([np.nan, 0.02])[0])
+    assert holm([]).tolist() == []
+    assert holm([0.9, 0.8]).max() == 1
