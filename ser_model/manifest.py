@@ -7,7 +7,6 @@ metadata. Messages count rows from 1, the header not among them.
 from __future__ import annotations
 
 import math
-import posixpath
 from pathlib import Path
 
 import pyarrow as pa
@@ -48,13 +47,36 @@ def read_manifest(uri: str, *, truth_range: TruthRange | None = (0.0, 1.0)) -> p
         ManifestError: the file cannot be used; the message names file, row and remedy. What is
             wrong with a single segment's times shows later, as a rejection.
     """
-    table = _read_checked(uri, truth_range)
+    table = read_table_file(uri)
+    return check_manifest(table, uri=uri, folder=storage.parent(uri), truth_range=truth_range)
+
+
+def check_manifest(
+    table: pa.Table, *, uri: str, folder: str, truth_range: TruthRange | None = (0.0, 1.0)
+) -> pa.Table:
+    """Check a table that is in memory already, and complete it as `read_manifest` does.
+
+    Args:
+        table: with a `recording` column.
+        uri: where it comes from, for the messages.
+        folder: what relative recordings are relative to.
+        truth_range: as in `read_manifest`.
+
+    Raises:
+        ManifestError: as `read_manifest`.
+    """
     if "recording" not in table.column_names:
         raise ManifestError(
             f"{uri} has no column 'recording' (it has {', '.join(table.column_names)}); name the "
             "audio file of each row there, or make a manifest with `serval manifest`"
         )
-    return _as_manifest(uri, table)
+    table = _with_segment_ids(uri, _checked(uri, table, truth_range))
+    table = _replace(table, "recording", _resolved(table["recording"], folder))
+    for column in ("start_s", "end_s"):
+        if column not in table.column_names:
+            table = table.append_column(column, pa.nulls(len(table), pa.float64()))
+    first = ["segment_id", "recording", "start_s", "end_s"]
+    return table.select(first + [c for c in table.column_names if c not in first])
 
 
 def read_metadata(uri: str, *, truth_range: TruthRange | None = (0.0, 1.0)) -> pa.Table:
@@ -63,15 +85,15 @@ def read_metadata(uri: str, *, truth_range: TruthRange | None = (0.0, 1.0)) -> p
     Raises:
         ManifestError: as `read_manifest`.
     """
-    table = _read_checked(uri, truth_range)
+    table = read_table_file(uri)
     if "recording" in table.column_names:
-        return _as_manifest(uri, table)
+        return check_manifest(table, uri=uri, folder=storage.parent(uri), truth_range=truth_range)
     if "segment_id" not in table.column_names:
         raise ManifestError(
             f"{uri} has neither a column 'segment_id' nor 'recording' "
             f"(it has {', '.join(table.column_names)})"
         )
-    return _with_segment_ids(uri, table)
+    return _with_segment_ids(uri, _checked(uri, table, truth_range))
 
 
 def write_manifest(uri: str, table: pa.Table) -> None:
@@ -81,6 +103,20 @@ def write_manifest(uri: str, table: pa.Table) -> None:
         ManifestError: the extension is unknown, or the format cannot hold a column.
     """
     write_table_file(uri, table)
+
+
+def relative_to(table: pa.Table, uri: str) -> pa.Table:
+    """Return the manifest with recordings relative to the folder of `uri`, where that is possible.
+
+    Columns of times that no row has are left out.
+    """
+    folder = storage.parent(uri)
+    recordings = [
+        storage.relative(recording, folder) for recording in table["recording"].to_pylist()
+    ]
+    table = _replace(table, "recording", pa.array(recordings, pa.string()))
+    untimed = [c for c in ("start_s", "end_s") if table[c].null_count == len(table)]
+    return table.drop_columns(untimed)
 
 
 def segments(table: pa.Table) -> list[Segment]:
@@ -148,8 +184,7 @@ def segment_id_of(recording: str, start_s: float | None, end_s: float | None) ->
     return f"{recording}#t={start},{end}" if end else f"{recording}#t={start}"
 
 
-def _read_checked(uri: str, truth_range: TruthRange | None) -> pa.Table:
-    table = read_table_file(uri)
+def _checked(uri: str, table: pa.Table, truth_range: TruthRange | None) -> pa.Table:
     if len(table) == 0:
         raise ManifestError(f"{uri} has no rows")
     for column in table.column_names:
@@ -170,17 +205,6 @@ def _read_checked(uri: str, truth_range: TruthRange | None) -> pa.Table:
         if truth_range is not None and column in table.column_names:
             table = _map_truth(uri, column, table, truth_range)
     return table
-
-
-def _as_manifest(uri: str, table: pa.Table) -> pa.Table:
-    table = _with_segment_ids(uri, table)
-    recordings = _resolved(table["recording"], storage.parent(uri))
-    table = _replace(table, "recording", recordings)
-    for column in ("start_s", "end_s"):
-        if column not in table.column_names:
-            table = table.append_column(column, pa.nulls(len(table), pa.float64()))
-    first = ["segment_id", "recording", "start_s", "end_s"]
-    return table.select(first + [c for c in table.column_names if c not in first])
 
 
 def _numbers(uri: str, column: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -244,28 +268,10 @@ def _resolved(recordings: pa.ChunkedArray, folder: str) -> pa.Array:
         folder = str(Path(folder).absolute())
     encoded = recordings.combine_chunks().dictionary_encode()
     distinct = pa.array(
-        [resolve(recording, folder) for recording in encoded.dictionary.to_pylist()], pa.string()
+        [storage.resolve(recording, folder) for recording in encoded.dictionary.to_pylist()],
+        pa.string(),
     )
     return distinct.take(encoded.indices)
-
-
-def resolve(recording: str, folder: str) -> str:
-    """Return the absolute URI of a recording that is written relative to `folder`.
-
-    >>> resolve("../audio/a.flac", "s3://bucket/manifests")
-    's3://bucket/audio/a.flac'
-    >>> resolve("gs://other/a.flac", "s3://bucket/manifests")
-    'gs://other/a.flac'
-    """
-    if storage.is_absolute(recording):
-        return recording
-    while recording.startswith("./"):
-        recording = recording[2:]
-    if ".." not in recording.split("/"):
-        return storage.join(folder, recording)
-    # An object store has no "..": it would be a part of the name.
-    scheme, separator, path = storage.join(folder, recording).rpartition("://")
-    return f"{scheme}{separator}{posixpath.normpath(path)}"
 
 
 def _is_blank(values: pa.ChunkedArray) -> pa.ChunkedArray:

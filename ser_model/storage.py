@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import posixpath
 import threading
 import uuid
 from collections.abc import Mapping
@@ -62,6 +63,40 @@ def name(uri: str) -> str:
 def is_absolute(uri: str) -> bool:
     """Tell whether `uri` means the same file wherever it is written."""
     return "://" in uri or uri.startswith("/")
+
+
+def resolve(uri: str, folder: str) -> str:
+    """Return the absolute path of a file that is written relative to `folder`.
+
+    >>> resolve("../audio/a.flac", "s3://bucket/manifests")
+    's3://bucket/audio/a.flac'
+    >>> resolve("gs://other/a.flac", "s3://bucket/manifests")
+    'gs://other/a.flac'
+    """
+    if is_absolute(uri):
+        return uri
+    while uri.startswith("./"):
+        uri = uri[2:]
+    if ".." not in uri.split("/"):
+        return join(folder, uri)
+    # An object store has no "..": it would be a part of the name.
+    scheme, separator, path = join(folder, uri).rpartition("://")
+    return f"{scheme}{separator}{posixpath.normpath(path)}"
+
+
+def relative(uri: str, folder: str) -> str:
+    """Return how a file is written in a table in `folder`: relative where that is possible.
+
+    >>> relative("/data/audio/a.flac", "/data/manifests")
+    '../audio/a.flac'
+    >>> relative("s3://bucket/a.flac", "/data/manifests")
+    's3://bucket/a.flac'
+    """
+    path, start_path = local_path(uri), local_path(folder)
+    if path is not None and start_path is not None:
+        return os.path.relpath(path, start_path)
+    start = folder if folder.endswith("/") else f"{folder}/"
+    return uri.removeprefix(start)
 
 
 def local_path(uri: str) -> Path | None:
@@ -124,6 +159,17 @@ def list_names(folder: str) -> list[str]:
     except FileNotFoundError:
         return []
     return sorted(entry for entry in names if not entry.startswith(_TEMPORARY))
+
+
+def list_files(folder: str) -> list[str]:
+    """Return the sorted paths, relative to `folder`, of all files below it, at any depth."""
+    path = local_path(folder)
+    if path is not None:
+        found = (entry.relative_to(path).as_posix() for entry in path.rglob("*") if entry.is_file())
+    else:
+        filesystem, key = _filesystem(folder)
+        found = (entry.removeprefix(key).lstrip("/") for entry in filesystem.find(key))
+    return sorted(e for e in found if e and not name(e).startswith(_TEMPORARY))
 
 
 def write_atomic(uri: str, data: bytes) -> None:

@@ -1,0 +1,88 @@
+"""`serval manifest`: a corpus on disk to a manifest."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from orchestration.commands.summary import Summary
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+HELP = "turn a corpus on disk into a manifest"
+EXAMPLE = "serval manifest recordings/ --output manifest.csv --split 70:15:15"
+READERS = ("table", "rttm", "folder")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="folder of audio, with a table or RTTM file where there is one; or that table",
+    )
+    parser.add_argument(
+        "--output", required=True, metavar="M", help="manifest (.parquet, .csv, .tsv, .jsonl)"
+    )
+    parser.add_argument("--reader", choices=READERS, help="default: the one that fits")
+    parser.add_argument(
+        "--split",
+        metavar="TRAIN:DEV:TEST",
+        help="give every speaker one split, in these shares, balanced over sex: 70:15:15",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="another seed, another split")
+    parser.add_argument(
+        "--truth-range",
+        default="0:1",
+        metavar="LOW:HIGH",
+        help="scale of arousal, dominance, valence in SOURCE; 0:1 in M (default %(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> Summary:
+    """Read the corpus, write the manifest, and say what is in it."""
+    from orchestration.readers.catalogue import read_corpus
+    from ser_model import manifest, splits
+    from ser_model.schema import SPLITS
+
+    truth_range = manifest.parse_truth_range(args.truth_range)
+    shares = splits.parse_shares(args.split) if args.split is not None else None
+    corpus = read_corpus(args.source, reader=args.reader, truth_range=truth_range)
+    table = corpus.manifest
+    if shares is not None:
+        table = splits.assign_splits(table, shares, seed=args.seed)
+    manifest.write_manifest(args.output, manifest.relative_to(table, args.output))
+
+    facts = _facts(table)
+    lines = [
+        f"read {args.source} with the reader {corpus.reader}",
+        ", ".join(f"{number} {word}" for word, number in facts.items()),
+    ]
+    if "split" in table.column_names:
+        counts = Counter(table["split"].to_pylist())
+        facts["splits"] = {split: counts[split] for split in SPLITS}
+        lines.append(f"segments by split: {', '.join(f'{s} {counts[s]}' for s in SPLITS)}")
+    lines.append(f"manifest: {args.output}")
+    data = {"output": args.output, "reader": corpus.reader, **facts}
+    return Summary(text="\n".join(lines), data=data)
+
+
+def _facts(table: pa.Table) -> dict[str, object]:
+    """Count what the manifest holds; hours only where every segment's duration is known."""
+    import pyarrow.compute as pc
+
+    facts: dict[str, object] = {
+        "segments": len(table),
+        "recordings": pc.count_distinct(table["recording"]).as_py(),
+    }
+    if "speaker_id" in table.column_names:
+        facts["speakers"] = pc.count_distinct(table["speaker_id"], mode="only_valid").as_py()
+    if "duration_s" in table.column_names:
+        duration_s = table["duration_s"]
+    else:
+        duration_s = pc.subtract(table["end_s"], pc.fill_null(table["start_s"], 0.0))
+    if duration_s.null_count == 0:
+        facts["hours"] = round(pc.sum(duration_s).as_py() / 3600, 2)
+    return facts

@@ -1,0 +1,70 @@
+"""All readers, and which of them reads a corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+import pyarrow as pa
+
+from orchestration.readers import folder, rttm, table
+from orchestration.readers.source import folder_of
+from ser_model import storage
+from ser_model.manifest import TruthRange, check_manifest
+from ser_model.schema import ManifestError
+
+
+class Reader(Protocol):
+    """What a reader's module offers."""
+
+    LAYOUT: str
+
+    def matches(self, source: str, files: Sequence[str]) -> bool:
+        """Tell whether this corpus has the reader's layout."""
+
+    def read(self, source: str, files: Sequence[str]) -> pa.Table:
+        """Read the corpus."""
+
+
+READERS: dict[str, Reader] = {
+    "table": cast(Reader, table),
+    "rttm": cast(Reader, rttm),
+    "folder": cast(Reader, folder),
+}
+"""By name, in the order in which a corpus is tried: the one that knows most comes first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corpus:
+    """A corpus that was read: by which reader, and its checked manifest."""
+
+    reader: str
+    manifest: pa.Table
+
+
+def read_corpus(
+    source: str, *, reader: str | None = None, truth_range: TruthRange = (0.0, 1.0)
+) -> Corpus:
+    """Read a corpus into a manifest with absolute recordings.
+
+    Args:
+        source: folder or file, local or any URI.
+        reader: a name of READERS; None takes the first that matches.
+        truth_range: scale of the dimensions in the corpus.
+
+    Raises:
+        ManifestError: there is no such corpus, no reader knows its layout, or it is broken.
+    """
+    files = storage.list_files(source)
+    if not files and not storage.exists(source):
+        raise ManifestError(f"{source} does not exist")
+    if reader is None:
+        reader = next((name for name, r in READERS.items() if r.matches(source, files)), None)
+    if reader is None:
+        layouts = "; ".join(f"{name}: {r.LAYOUT}" for name, r in READERS.items())
+        raise ManifestError(f"{source} holds nothing that a reader knows ({layouts})")
+    read = READERS[reader].read(source, files)
+    folder = folder_of(source, files)
+    manifest = check_manifest(read, uri=source, folder=folder, truth_range=truth_range)
+    return Corpus(reader=reader, manifest=manifest)
