@@ -272,8 +272,12 @@ def _filesystem(uri: str) -> tuple[Any, str]:
 def _write_temporary(path: Path, data: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
-    with temporary.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())  # or a power cut could keep a commit and lose what it names
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut could keep a commit and lose what it names
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     return temporary

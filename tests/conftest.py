@@ -1,0 +1,96 @@
+"""What tests of several packages need: an S3 server, clean memory files, recordings, real data."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+import soundfile as sf
+
+from ser_model import storage
+
+BUCKET = "serval-tests"
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Run a moto server on a free port, and point every S3 client of this process to it."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ENDPOINT_URL", endpoint)
+        environment.setenv("AWS_ACCESS_KEY_ID", "test")
+        environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        fsspec.filesystem("s3").mkdir(BUCKET)
+        yield endpoint
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: str, request: pytest.FixtureRequest) -> str:
+    """A folder of its own for each test on the S3 server."""
+    return f"s3://{BUCKET}/{request.node.name}"
+
+
+@pytest.fixture
+def memory() -> Iterator[str]:
+    """An empty folder in memory, for this process only."""
+    yield "memory://tests"
+    fsspec.filesystem("memory").store.clear()
+
+
+@pytest.fixture(params=["local", "memory", "s3"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The same test on every kind of storage."""
+    return str(tmp_path) if request.param == "local" else request.getfixturevalue(request.param)
+
+
+WriteRecording = Callable[..., str]
+
+
+@pytest.fixture
+def write_recording() -> WriteRecording:
+    """Write a recording of seeded noise; the extension of `uri` decides the format."""
+
+    def write(
+        uri: str | Path,
+        *,
+        duration_s: float = 1.0,
+        sampling_rate_hz: int = 16_000,
+        num_channels: int = 1,
+        seed: int = 0,
+        samples: np.ndarray | None = None,
+        subtype: str | None = None,
+    ) -> str:
+        if samples is None:
+            shape = (round(duration_s * sampling_rate_hz), num_channels)
+            samples = np.random.default_rng(seed).uniform(-0.5, 0.5, shape)
+        buffer = io.BytesIO()
+        file_format = Path(str(uri)).suffix[1:].upper()
+        sf.write(buffer, samples, sampling_rate_hz, format=file_format, subtype=subtype)
+        storage.write_atomic(str(uri), buffer.getvalue())
+        return str(uri)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real recordings; tests that use it are marked real_data."""
+    named = os.environ.get("SERVAL_REAL_DATA")
+    if not named:
+        pytest.skip("SERVAL_REAL_DATA does not name a folder of real recordings")
+    return Path(named).resolve()
