@@ -1,0 +1,191 @@
+"""What a run is made with, and the records that say which attempts count (see `ledger`)."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from typing import Any, Self
+
+from orchestration.tables import Provenance
+from ser_model import storage
+from ser_model.schema import SCHEMA_VERSION, RunError
+
+NUM_READERS = 16
+"""Commit records that are read at a time: each is one small request to the storage."""
+
+
+_COMMIT_NAME = re.compile(r"shard-([0-9]+)\.json")
+
+
+def code_version() -> str:
+    """Return the version of Serval that is running."""
+    return version("serval")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RunIdentity:
+    """All that a score depends on. A run is resumed only where all of it is the same.
+
+    Attributes:
+        model_uri: the model, pinned to a version.
+        model_version: that version.
+        weights_sha256: hash of its weights.
+        dtype: what the arithmetic ran in.
+        embeddings: whether rows carry embeddings.
+        num_threads: threads of one worker's arithmetic; sums are ordered by it.
+        source_sha256: hash of the segments and of how they are cut into shards.
+        num_segments: segments in the source.
+        num_shards: shards that they are cut into.
+        code_version: version of Serval.
+        schema_version: version of the tables.
+    """
+
+    model_uri: str
+    model_version: str
+    weights_sha256: str
+    dtype: str
+    embeddings: bool
+    num_threads: int
+    source_sha256: str
+    num_segments: int
+    num_shards: int
+    code_version: str = dataclasses.field(default_factory=code_version)
+    schema_version: int = SCHEMA_VERSION
+
+    def provenance(self) -> Provenance:
+        """Return what every row of the run says of its origin."""
+        return {
+            "model_uri": self.model_uri,
+            "model_version": self.model_version,
+            "weights_sha256": self.weights_sha256,
+            "code_version": self.code_version,
+            "dtype": self.dtype,
+            "schema_version": self.schema_version,
+        }
+
+    def sha256(self) -> str:
+        """Return a hash of all of it."""
+        return hashlib.sha256(
+            json.dumps(dataclasses.asdict(self), sort_keys=True).encode()
+        ).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """The record that makes one attempt at a shard count.
+
+    Attributes:
+        condition: the condition that the shard was scored under.
+        shard: its number in the plan.
+        attempt: the name of the attempt.
+        identity_sha256: hash of the identity of the run.
+        predictions_file: file of schema.PREDICTIONS below the run's folder; None if there are none.
+        rejections_file: file of schema.REJECTIONS; None if there are none.
+        num_predictions: rows of the one.
+        num_rejections: rows of the other.
+        num_rejections_by_reason: rejections by their reason code.
+        audio_s: seconds of audio that were scored.
+        content_sha256: hash of all rows.
+    """
+
+    condition: str
+    shard: int
+    attempt: str
+    identity_sha256: str
+    predictions_file: str | None
+    rejections_file: str | None
+    num_predictions: int
+    num_rejections: int
+    num_rejections_by_reason: Mapping[str, int]
+    audio_s: float
+    content_sha256: str
+
+    @property
+    def num_segments(self) -> int:
+        """Segments that the shard held."""
+        return self.num_predictions + self.num_rejections
+
+    @classmethod
+    def read(cls, uri: str) -> Self:
+        """Read a record.
+
+        Raises:
+            RunError: it is not one.
+        """
+        try:
+            return cls(**storage.read_json(uri))
+        except (ValueError, TypeError) as error:
+            raise RunError(f"{uri} is no commit record: {error}") from error
+
+
+def shard_name(shard: int) -> str:
+    """Return the name of a shard in files.
+
+    >>> shard_name(17)
+    'shard-00017'
+    """
+    return f"shard-{shard:05d}"
+
+
+def commits_folder(run_uri: str, condition: str) -> str:
+    """Return the folder of the records of one condition."""
+    return storage.join(run_uri, "commits", condition)
+
+
+def commit_uri(run_uri: str, condition: str, shard: int) -> str:
+    """Return where the record of one shard stands."""
+    return storage.join(commits_folder(run_uri, condition), f"{shard_name(shard)}.json")
+
+
+def committed_shards(run_uri: str, condition: str) -> set[int]:
+    """Return the numbers of the shards that are done: one listing, however many there are."""
+    names = storage.list_names(commits_folder(run_uri, condition))
+    return {int(match[1]) for name in names if (match := _COMMIT_NAME.fullmatch(name))}
+
+
+def read_commits(run_uri: str, condition: str, shards: Iterable[int]) -> list[Commit]:
+    """Read the records of some shards, in the order of their numbers."""
+    uris = [commit_uri(run_uri, condition, shard) for shard in sorted(shards)]
+    with ThreadPoolExecutor(NUM_READERS) as readers:
+        return list(readers.map(Commit.read, uris))
+
+
+def combined_sha256(commits: Sequence[Commit]) -> str:
+    """Hash the content of a whole run from the hashes of its shards."""
+    lines = sorted(f"{c.condition} {shard_name(c.shard)} {c.content_sha256}" for c in commits)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def count(commits: Sequence[Commit]) -> dict[str, object]:
+    """Add up what the records say, for run.json."""
+    by_reason: Counter[str] = Counter()
+    for commit in commits:
+        by_reason.update(commit.num_rejections_by_reason)
+    return {
+        "num_segments": sum(c.num_segments for c in commits),
+        "num_predictions": sum(c.num_predictions for c in commits),
+        "num_rejections": sum(c.num_rejections for c in commits),
+        "num_rejections_by_reason": dict(sorted(by_reason.items())),
+        "audio_s": math.fsum(c.audio_s for c in commits),
+    }
+
+
+def read_run(run_uri: str) -> dict[str, Any]:
+    """Read run.json.
+
+    Raises:
+        RunError: it is absent or not readable as what it should be.
+    """
+    try:
+        return storage.read_json(storage.join(run_uri, "run.json"))
+    except FileNotFoundError as error:
+        raise RunError(f"{run_uri} is no run: it holds no run.json") from error
+    except ValueError as error:
+        raise RunError(f"{run_uri}/run.json is damaged: {error}") from error

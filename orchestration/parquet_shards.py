@@ -1,0 +1,160 @@
+"""Shards that are Parquet files: folders made by ``serval pack``, and files from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from orchestration.shard_plan import (
+    SegmentAudio,
+    ShardPlan,
+    Waveform,
+    cut_by_recording,
+    refuse_duplicates,
+)
+from ser_model import storage
+from ser_model.audio import decode_audio
+from ser_model.manifest import select_split
+from ser_model.schema import ManifestError, Reason, RunError, SegmentError, Stage
+
+ROWS_PER_READ = 16
+"""Rows whose audio is in memory as bytes at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParquetShard:
+    """Segments whose audio stands in a Parquet file.
+
+    Attributes:
+        uri: the file.
+        row_groups: those of its row groups that hold the segments; None for all.
+        rejections_uri: what `serval pack` could not pack of this shard, or None.
+        segment_ids: the segments to score; others in the file are passed over.
+    """
+
+    uri: str
+    segment_ids: tuple[str, ...]
+    row_groups: tuple[int, ...] | None = None
+    rejections_uri: str | None = None
+
+    def read(self) -> Iterator[SegmentAudio]:
+        """Read and decode a few rows at a time, then tell what packing had rejected."""
+        wanted = set(self.segment_ids)
+        with storage.open_binary(self.uri) as file:
+            batches = pq.ParquetFile(file).iter_batches(
+                batch_size=ROWS_PER_READ,
+                row_groups=self.row_groups,
+                columns=["segment_id", "audio"],
+            )
+            for row in (row for batch in batches for row in batch.to_pylist()):
+                if row["segment_id"] in wanted:
+                    yield row["segment_id"], _decode(row["audio"])
+        if self.rejections_uri is not None:
+            for row in storage.read_table(self.rejections_uri).to_pylist():
+                if row["segment_id"] in wanted:
+                    error = SegmentError(Stage(row["stage"]), Reason(row["reason"]), row["detail"])
+                    yield row["segment_id"], error
+
+
+def plan_packed(source: str, split: str | None) -> ShardPlan:
+    """Plan the scoring of a folder made by ``serval pack``: its shards are the shards.
+
+    Nothing but its manifest is read: the rule by which packing cut it into shards is applied again.
+
+    Raises:
+        RunError: packing was not finished, or by another version.
+        ManifestError: the split is not in the manifest.
+    """
+    pack = _read_pack(source)
+    manifest = storage.read_table(storage.join(source, "manifest.parquet"))
+    order, first_rows = cut_by_recording(manifest, pack["segments_per_shard"])
+    num_shards = len(first_rows) - 1
+    if num_shards != pack["num_shards"]:
+        raise RunError(f"{source}: another version of Serval packed it; pack again elsewhere")
+    file_numbers = np.repeat(np.arange(num_shards, dtype=np.int32), np.diff(first_rows))
+    rows = select_split(
+        manifest.take(order).append_column("file_number", pa.array(file_numbers)), split
+    ).select(["segment_id", "file_number"])
+    names = frozenset(storage.list_names(source))
+    return ShardPlan(
+        rows=rows,
+        first_rows=_first_rows(rows.column("file_number")),
+        make_shard=lambda inside: _packed_shard(source, names, inside),
+    )
+
+
+def _read_pack(source: str) -> dict[str, Any]:
+    try:
+        return storage.read_json(storage.join(source, "pack.json"))
+    except FileNotFoundError as error:
+        message = f"{source}: packing was not finished; run the same `serval pack` again"
+        raise RunError(message) from error
+
+
+def _packed_shard(source: str, names: Container[str], rows: pa.Table) -> ParquetShard:
+    number = rows.column("file_number")[0].as_py()
+    rejections = f"rejections-{number:05d}.parquet"
+    return ParquetShard(
+        uri=storage.join(source, f"shard-{number:05d}.parquet"),
+        segment_ids=tuple(rows.column("segment_id").to_pylist()),
+        rejections_uri=storage.join(source, rejections) if rejections in names else None,
+    )
+
+
+def _first_rows(numbers: pa.ChunkedArray) -> list[int]:
+    """Return where each run of equal numbers begins, and the end; the numbers are ascending."""
+    num_rows = np.bincount(numbers.to_numpy())
+    return [0, *np.cumsum(num_rows[num_rows > 0]).tolist()]
+
+
+def has_audio_column(source: str) -> bool:
+    """Tell whether a Parquet file is a shard rather than a manifest, by its schema alone."""
+    try:
+        with storage.open_binary(source) as file:
+            names = pq.read_schema(file).names
+    except (OSError, pa.ArrowException):
+        return False  # reading it as a manifest says what is wrong
+    return "audio" in names and "recording" not in names
+
+
+def plan_parquet(source: str, split: str | None) -> ShardPlan:
+    """Plan the scoring of a Parquet file with audio in it: each of its row groups is a shard."""
+    with storage.open_binary(source) as opened:
+        file = pq.ParquetFile(opened)
+        if "segment_id" not in file.schema_arrow.names:
+            raise ManifestError(f"{source} has audio but no column 'segment_id'; add one")
+        columns = [c for c in ("segment_id", "split") if c in file.schema_arrow.names]
+        groups = [file.read_row_group(g, columns=columns) for g in range(file.num_row_groups)]
+    table = pa.concat_tables(
+        group.append_column("row_group", pa.array([number] * group.num_rows, pa.int32()))
+        for number, group in enumerate(groups)
+    )
+    if table.num_rows == 0:
+        raise ManifestError(f"{source} has no rows")
+    table = select_split(table, split).select(["segment_id", "row_group"])
+    refuse_duplicates(source, table)
+    return ShardPlan(
+        rows=table,
+        first_rows=_first_rows(table.column("row_group")),
+        make_shard=lambda rows: ParquetShard(
+            uri=source,
+            segment_ids=tuple(rows.column("segment_id").to_pylist()),
+            row_groups=(rows.column("row_group")[0].as_py(),),
+        ),
+    )
+
+
+def _decode(audio: Mapping[str, object] | None) -> Waveform | SegmentError:
+    data = audio and audio.get("bytes")
+    if not isinstance(data, bytes):
+        detail = "the row holds no audio bytes"
+        return SegmentError(Stage.READ, Reason.EMPTY_RECORDING, detail)
+    try:
+        return decode_audio(data)
+    except SegmentError as error:
+        return error

@@ -1,0 +1,111 @@
+"""A plan: which segments are scored, and how they are cut into shards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from ser_model.schema import ManifestError, SegmentError
+
+Waveform: TypeAlias = npt.NDArray[np.float32]
+SegmentAudio: TypeAlias = tuple[str, Waveform | SegmentError]
+
+
+class Shard(Protocol):
+    """Some segments that are read, scored and committed together."""
+
+    @property
+    def segment_ids(self) -> Sequence[str]:
+        """The segments that reading must yield, each exactly once, in any order."""
+
+    def read(self) -> Iterator[SegmentAudio]:
+        """Yield (segment_id, waveform float32 mono 16 kHz, or why there is none)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardPlan:
+    """The segments of a source in the order of shards.
+
+    Attributes:
+        rows: one row a segment, with `segment_id` and what its shard needs to find it.
+        first_rows: the first row of each shard, and behind the last one the number of rows.
+        make_shard: makes the descriptor of a shard from its rows.
+    """
+
+    rows: pa.Table
+    first_rows: Sequence[int]
+    make_shard: Callable[[pa.Table], Shard]
+
+    @property
+    def num_segments(self) -> int:
+        """Segments in all shards."""
+        return int(self.rows.num_rows)
+
+    @property
+    def num_shards(self) -> int:
+        """Shards, numbered from 0."""
+        return len(self.first_rows) - 1
+
+    def num_segments_of(self, index: int) -> int:
+        """Return how many segments one shard holds."""
+        return self.first_rows[index + 1] - self.first_rows[index]
+
+    def shard(self, index: int) -> Shard:
+        """Make the descriptor of one shard; they are not kept, so that a plan stays small."""
+        return self.make_shard(self.rows.slice(self.first_rows[index], self.num_segments_of(index)))
+
+    def sha256(self) -> str:
+        """Return a hash of which segments are scored and how they are cut into shards."""
+        digest = hashlib.sha256(json.dumps(list(self.first_rows)).encode())
+        for column_name in self.rows.column_names:
+            digest.update(column_name.encode())
+            for chunk in self.rows.column(column_name).chunks:
+                for start in range(0, len(chunk), 65_536):
+                    values = chunk.slice(start, 65_536).to_pylist()
+                    # A comma before each value and no brackets, so that it does not matter into
+                    # which pieces Arrow has cut the column.
+                    digest.update(f",{json.dumps(values, separators=(',', ':'))[1:-1]}".encode())
+        return digest.hexdigest()
+
+
+def cut_by_recording(
+    table: pa.Table, segments_per_shard: int
+) -> tuple[npt.NDArray[np.int64], list[int]]:
+    """Cut a manifest into shards of whole recordings, so that each is opened once, by one worker.
+
+    Recordings come in the order in which the manifest first names them; a shard is closed behind
+    the recording that brings it to `segments_per_shard`. ``serval pack`` cuts by the same rule.
+
+    Returns:
+        The manifest's rows in the order of shards, and the first of these of each shard (and,
+        behind the last shard, their number).
+    """
+    encoded = table.column("recording").combine_chunks().dictionary_encode()
+    recording_numbers = encoded.indices.to_numpy()
+    order = np.argsort(recording_numbers, kind="stable")
+    first_rows, num_rows = [0], 0
+    for num_inside in np.bincount(recording_numbers).tolist():
+        num_rows += num_inside
+        if num_rows - first_rows[-1] >= segments_per_shard:
+            first_rows.append(num_rows)
+    if first_rows[-1] != num_rows:
+        first_rows.append(num_rows)
+    return order, first_rows
+
+
+def refuse_duplicates(source: str, table: pa.Table) -> None:
+    """Raise ManifestError where a segment_id is missing or stands in two rows."""
+    ids = table.column("segment_id")
+    if ids.null_count:
+        raise ManifestError(f"{source} has rows without a segment_id")
+    counts = ids.value_counts().to_pylist()
+    for entry in counts:
+        if entry["counts"] > 1:
+            raise ManifestError(f"{source} holds segment {entry['values']!r} more than once")

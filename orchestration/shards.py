@@ -1,0 +1,88 @@
+"""What there is to score, cut into shards: the unit of work, of retry and of commit.
+
+A plan is made from tables and headers alone; no audio is listed or opened. It is the same each time
+it is made, so that shard 17 of a resumed run is shard 17 of the run that died. A shard is a small
+descriptor that travels to a worker, which reads the audio there.
+
+Sources: a manifest of recordings, a folder made by ``serval pack``, a Parquet file with an `audio`
+column (the convention of Hugging Face datasets), a WebDataset tar file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from orchestration.parquet_shards import has_audio_column, plan_packed, plan_parquet
+from orchestration.shard_plan import SegmentAudio, ShardPlan, cut_by_recording
+from orchestration.webdataset import plan_tar
+from ser_model import storage
+from ser_model.audio import read_segments
+from ser_model.manifest import read_manifest, segments, select_split
+from ser_model.schema import ManifestError, Segment
+
+SEGMENTS_PER_SHARD = 256
+"""Small enough that a lost shard costs seconds, large enough that commits are few."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingShard:
+    """Segments of recordings, read where those lie."""
+
+    segments: tuple[Segment, ...]
+
+    @property
+    def segment_ids(self) -> list[str]:
+        """The segments, in the order of the plan."""
+        return [segment.segment_id for segment in self.segments]
+
+    def read(self) -> Iterator[SegmentAudio]:
+        """Read recording after recording, each in one pass."""
+        by_recording: dict[str, list[Segment]] = {}
+        for segment in self.segments:
+            by_recording.setdefault(segment.recording, []).append(segment)
+        for recording, inside in by_recording.items():
+            for segment, audio in read_segments(recording, inside):
+                yield segment.segment_id, audio
+
+
+def plan_shards(
+    source: str, *, split: str | None = None, segments_per_shard: int = SEGMENTS_PER_SHARD
+) -> ShardPlan:
+    """Plan the scoring of a source.
+
+    Args:
+        source: a manifest, a folder made by ``serval pack``, a Parquet file with an `audio` column,
+            or a .tar file.
+        split: score only the segments of this split (train, dev, test); None for all.
+        segments_per_shard: shards of a manifest or a tar file are closed at this many segments; a
+            recording is never divided. Packed folders and Parquet files bring their own shards.
+
+    Raises:
+        ManifestError: the source cannot be read, holds no segment, or holds a segment twice.
+        RunError: packing of the folder was not finished.
+    """
+    if source.endswith(".tar"):
+        if split is not None:
+            raise ManifestError(f"{source}: a tar file has no splits; leave --split out")
+        return plan_tar(source, segments_per_shard)
+    if storage.exists(storage.join(source, "pack-plan.json")):
+        return plan_packed(source, split)
+    if source.endswith(".parquet") and has_audio_column(source):
+        return plan_parquet(source, split)
+    return _plan_manifest(source, split, segments_per_shard)
+
+
+def _plan_manifest(source: str, split: str | None, segments_per_shard: int) -> ShardPlan:
+    table = select_split(read_manifest(source, truth_range=None), split)
+    order, first_rows = cut_by_recording(table, segments_per_shard)
+    columns = ["segment_id", "recording", "start_s", "end_s"]
+    return ShardPlan(
+        rows=table.select(columns).take(order), first_rows=first_rows, make_shard=_recording_shard
+    )
+
+
+def _recording_shard(rows: pa.Table) -> RecordingShard:
+    return RecordingShard(segments=tuple(segments(rows)))
