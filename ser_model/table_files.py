@@ -82,7 +82,7 @@ def one_line(error: BaseException) -> str:
 def _read_csv(data: bytes, delimiter: str) -> pa.Table:
     first_line = data.lstrip(b"\r\n").split(b"\n", 1)[0].decode("utf-8-sig").rstrip("\r")
     header = next(csv.reader([first_line], delimiter=delimiter, strict=True))
-    return pa_csv.read_csv(
+    table = pa_csv.read_csv(
         pa.BufferReader(data),
         read_options=pa_csv.ReadOptions(use_threads=False),  # messages then name the line
         parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
@@ -93,6 +93,11 @@ def _read_csv(data: bytes, delimiter: str) -> pa.Table:
             quoted_strings_can_be_null=True,
         ),
     )
+    last = table.column(table.num_columns - 1)[-1].as_py() if len(table) else None
+    if last is not None and "\n" in last and not data.rstrip().endswith(b'"'):
+        # Arrow takes all that follows such a quote for one field, many rows perhaps.
+        raise csv.Error(f"the quote before {last[:30]!r} is not closed")
+    return table
 
 
 def _json_lines(table: pa.Table) -> bytes:
