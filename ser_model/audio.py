@@ -130,6 +130,16 @@ class _Source:
         return self._file.tell()
 
 
+class _SequentialSoundFile(sf.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    """An audio file that is read front to back.
+
+    soundfile seeks to where it is behind every read, which costs a search in compressed files.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
 def _read_file(
     source: _Source, segments: Sequence[Segment], shown: str
 ) -> Iterator[tuple[Segment, Waveform | SegmentError]]:
@@ -158,7 +168,7 @@ def _open_sound(source: _Source, shown: str) -> sf.SoundFile:
         raise SegmentError(Stage.READ, Reason.EMPTY_RECORDING, f"{shown} has no bytes")
     source.seek(0)
     try:
-        sound = sf.SoundFile(source)
+        sound = _SequentialSoundFile(source)
     except sf.LibsndfileError as error:
         _raise_read_error(source, shown)
         detail = f"{shown} is no audio file that can be read: {error.error_string}"
@@ -216,7 +226,7 @@ def _gather(
     position = 0
     more = True
     while more and (waiting or open_segments):
-        block, more = _read_block(sound)
+        block, more = _read_block(sound, position)
         block_end = position + len(block)
         while waiting and waiting[-1].start < block_end:
             open_segments.append(waiting.pop())
@@ -234,17 +244,16 @@ def _gather(
         yield placed.segment, _finish_at_end(placed, source, rate, position, num_frames, shown)
 
 
-def _read_block(sound: sf.SoundFile) -> tuple[Waveform, bool]:
+def _read_block(sound: sf.SoundFile, position: int) -> tuple[Waveform, bool]:
     """Return the next block as mono [num_frames], and whether more may follow."""
     frames = np.empty((int(BLOCK_S * sound.samplerate), sound.channels), np.float32)
-    position = sound.tell()
     try:
         num_frames = len(sound.read(out=frames))
         more = num_frames > 0
     except sf.LibsndfileError:
         # FLAC that breaks off raises, where other formats just end. What was decoded is good, but
         # what a later call might find behind the gap would stand at a wrong time.
-        num_frames, more = sound.tell() - position, False
+        num_frames, more = max(sound.tell() - position, 0), False
     frames = frames[:num_frames]
     return frames.mean(axis=1, dtype=np.float32) if frames.shape[1] > 1 else frames[:, 0], more
 
