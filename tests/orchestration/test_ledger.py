@@ -74,10 +74,9 @@ def complete(ledger: Ledger) -> dict[str, object]:
     return ledger.complete([len(ids) for ids in SHARDS], [CLEAN])
 
 
-@pytest.fixture(params=["local", "memory"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Ledger:
-    run = str(tmp_path / "run")
-    ledger = Ledger(f"memory://{run}" if request.param == "memory" else run, identity())
+@pytest.fixture
+def ledger(folder: str) -> Ledger:
+    ledger = Ledger(storage.join(folder, "run"), identity())
     ledger.start({"source": "m.csv"})
     return ledger
 

@@ -1,0 +1,82 @@
+"""``serval score``: every segment of a source through one model, exactly once."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import TYPE_CHECKING
+
+from orchestration.commands.summary import Summary
+
+if TYPE_CHECKING:
+    from orchestration.scoring import ScoreSummary
+
+HELP = "score segments with a model, on CPUs or GPUs; run again to resume"
+EXAMPLE = "serval score shards --model models:/demo@champion --split test --output run"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument(
+        "source",
+        metavar="M",
+        help="manifest, folder of `serval pack`, Parquet file with an audio column, or .tar file",
+    )
+    parser.add_argument("--model", required=True, metavar="URI", help="models:/NAME/VERSION ...")
+    parser.add_argument("--output", required=True, metavar="RUN", help="folder of the run")
+    parser.add_argument("--split", choices=("train", "dev", "test"), help="score this split alone")
+    parser.add_argument(
+        "--devices", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)"
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="(default: one a core or GPU)")
+    parser.add_argument(
+        "--dtype",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="of the arithmetic; auto is bfloat16 on GPUs and float32 on CPUs",
+    )
+    parser.add_argument("--embeddings", action="store_true", help="keep the model's embeddings")
+    parser.add_argument("--local", action="store_true", help="score in this process, without Ray")
+    parser.add_argument(
+        "--max-rejected",
+        type=float,
+        default=0.05,
+        metavar="PART",
+        help="exit with 3 if more than this part is rejected (default: %(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> Summary:
+    """Score, and tell how much and how fast."""
+    from orchestration.scoring import score
+
+    summary = score(
+        args.source,
+        model_uri=args.model,
+        output=args.output,
+        devices=args.devices,
+        num_workers=args.workers,
+        dtype=args.dtype,
+        embeddings=args.embeddings,
+        local=args.local,
+        max_rejected=args.max_rejected,
+        split=args.split,
+    )
+    data = {**dataclasses.asdict(summary), "times_real_time": summary.times_real_time}
+    return Summary(text=_text(summary), data=data)
+
+
+def _text(summary: ScoreSummary) -> str:
+    lines = [
+        f"{summary.num_predictions} segments ({summary.audio_s / 3600:.2f} h of audio) scored with "
+        f"{summary.model_uri}, {summary.num_rejections} rejected"
+    ]
+    lines += [f"  {number} {reason}" for reason, number in summary.num_rejections_by_reason.items()]
+    if summary.num_scored_now:
+        lines.append(
+            f"{summary.num_scored_now} of them now, in {summary.wall_s:.0f} s: "
+            f"{summary.times_real_time:.0f} x real time, {summary.padding_waste:.1%} padding"
+        )
+    else:
+        lines.append("nothing was left to score: the run was complete")
+    return "\n".join([*lines, f"run: {summary.run}"])
