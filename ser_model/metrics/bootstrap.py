@@ -50,8 +50,8 @@ def poisson_weights(keys: UInt64s, *, seed: int, num_replicates: int) -> NDArray
     """
     seed_key = speaker_keys([f"seed {seed}"])
     counter = np.arange(1, num_replicates + 1, dtype=np.uint64) * np.uint64(_GOLDEN_GAMMA)
-    replicate_keys = _mix(seed_key + counter)
-    random_bits = _mix(replicate_keys[:, None] ^ keys[None, :])
+    replicate_keys = mix_bits(seed_key + counter)
+    random_bits = mix_bits(replicate_keys[:, None] ^ keys[None, :])
     uniform = (random_bits >> np.uint64(11)) * 2.0**-53
     return np.searchsorted(_POISSON_CDF, uniform, side="right").astype(np.uint8)
 
@@ -84,7 +84,7 @@ def has_enough_replicates(replicates: Floats) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(replicates).mean(axis=0) >= MIN_SHARE_OF_REPLICATES)
 
 
-def _mix(bits: UInt64s) -> UInt64s:
+def mix_bits(bits: UInt64s) -> UInt64s:
     """Finaliser of SplitMix64 (Steele, Lea & Flood 2014), modulo 2 ** 64."""
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -178,7 +178,7 @@ class CoMoments:
             sum_absolute_error=total(self.sum_absolute_error),
         )
 
-    def weighted_totals(self, weights_BS: NDArray[Any]) -> CoMoments:  # noqa: N803
+    def weighted_totals(self, weights_BS: NDArray[Any]) -> CoMoments:
         """Return [B] the moments of all speakers (shape [S]) together, each counted by its weight.
 
         One matrix product does a whole bootstrap. The speakers' means enter about the mean of
@@ -192,7 +192,7 @@ class CoMoments:
         centre_prediction = float(self.n @ self.mean_prediction) / num_pairs if num_pairs else 0.0
         d_truth = self.mean_truth - centre_truth
         d_prediction = self.mean_prediction - centre_prediction
-        terms_S7 = np.stack(  # noqa: N806
+        terms_S7 = np.stack(
             [
                 self.n,
                 self.n * d_truth,

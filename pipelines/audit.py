@@ -1,0 +1,225 @@
+"""Audit predictions: join them with metadata, and compute every statistic with its interval.
+
+    predictions --+
+                  +-- JoinMetadata -- sum_up_speakers -- bootstrap_speakers -- compare_slices
+    metadata -----+        |                |                   |                    |
+                        ledger          densities     speakers, confusion       statistics
+
+Rows are read once. What follows the join is the size of speakers and slices, not of segments. The
+number of partitions is fixed, and whatever is summed is summed in the order of the partitions, so
+the tables are the same bytes on one worker and on a hundred.
+
+The folder holds `statistics.parquet`, `speakers.parquet`, `densities.parquet`, `confusion.parquet`,
+`ledger.parquet`, and `audit.json`, written last: where it is, the audit is complete.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+
+from pipelines.join_ledger import JoinLedger
+from pipelines.runner import pipeline_options
+from pipelines.transforms.bootstrapping import (
+    CONFUSIONS,
+    SPEAKER_STATISTICS,
+    bootstrap_speakers,
+)
+from pipelines.transforms.comparing import compare_slices
+from pipelines.transforms.joining import JoinMetadata
+from pipelines.transforms.reading import (
+    LEDGER,
+    PredictionFile,
+    read_metadata_rows,
+    read_predictions,
+)
+from pipelines.transforms.speakers import DENSITIES, sum_up_speakers
+from pipelines.transforms.writing import JUDGED_METRICS, SIGNIFICANCE, TABLES, write_kind
+from ser_model import storage
+from ser_model.schema import SCHEMA_VERSION, ConfigError
+
+NUM_PARTITIONS = 32
+"""Partitions of segments, and of speakers: at ten million rows some 300 thousand rows each. A
+constant of the code and not of the machine, because the order of a sum is part of the bytes."""
+
+AUDIT_FILE = "audit.json"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditConfig:
+    """What is computed.
+
+    Attributes:
+        slices: metadata columns to slice by, alone or crossed: (("sex",), ("sex", "accent")).
+        seed: of the bootstrap.
+        num_replicates: of the bootstrap; 1 or more.
+        truth_range: scale of the truth in the metadata, mapped to 0..1.
+    """
+
+    slices: tuple[tuple[str, ...], ...] = ()
+    seed: int = 0
+    num_replicates: int = 1000
+    truth_range: tuple[float, float] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be computed."""
+        if self.num_replicates < 1:
+            raise ConfigError(f"the number of replicates is {self.num_replicates}, not 1 or more")
+
+    def to_json(self) -> dict[str, object]:
+        """Return all that decides the numbers, as it stands in audit.json."""
+        return {
+            "slices": [",".join(slice_by) for slice_by in self.slices],
+            "truth_range": list(self.truth_range),
+            "num_partitions": NUM_PARTITIONS,
+            "judged_metrics": list(JUDGED_METRICS),
+            "significance": SIGNIFICANCE,
+            "seed": self.seed,
+            "num_replicates": self.num_replicates,
+            "schema_version": SCHEMA_VERSION,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSummary:
+    """What an audit found.
+
+    Attributes:
+        output: the folder.
+        audit: the content of audit.json.
+        statistics: schema.STATISTICS.
+    """
+
+    output: str
+    audit: Mapping[str, Any]
+    statistics: pa.Table
+
+
+def audit(
+    predictions: Sequence[PredictionFile],
+    metadata: str,
+    output: str,
+    *,
+    config: AuditConfig,
+    beam_options: Sequence[str] = (),
+    provenance: Mapping[str, object],
+) -> AuditSummary:
+    """Audit predictions.
+
+    Args:
+        predictions: files of any models and conditions.
+        metadata: manifest or table with `segment_id`, truth, `speaker_id`, columns to slice by.
+        output: folder to write.
+        config: what is computed.
+        beam_options: options of Beam, as on its command line; without a runner: in this process.
+        provenance: what audit.json says beside the results: hashes, runs, notes.
+
+    Raises:
+        RunError: a file cannot be read, or the join leaves nothing to audit or does not add up.
+        ManifestError: the metadata cannot be used.
+        ConfigError: Beam does not know the runner.
+    """
+    with _pipeline(beam_options) as pipeline:
+        _build(pipeline, predictions, metadata, output, config)
+    ledger = JoinLedger.from_table(storage.read_table(storage.join(output, "ledger.parquet")))
+    ledger.check(metadata)
+    confusion = storage.read_table(storage.join(output, "confusion.parquet"))
+    ledger.check_emotions(confusion)
+    statistics = storage.read_table(storage.join(output, "statistics.parquet"))
+    content = {
+        **provenance,
+        "schema_version": SCHEMA_VERSION,
+        "configuration": config.to_json(),
+        "seed": config.seed,
+        "num_replicates": config.num_replicates,
+        "ledger": ledger.to_json(),
+        "notes": ledger.notes(),
+        "verdicts": _count_verdicts(statistics),
+    }
+    storage.write_json(storage.join(output, AUDIT_FILE), content)
+    return AuditSummary(output=output, audit=content, statistics=statistics)
+
+
+def _pipeline(beam_options: Sequence[str]) -> beam.Pipeline:
+    try:
+        return beam.Pipeline(options=pipeline_options(beam_options))
+    except ValueError as error:
+        raise ConfigError(f"Beam options {' '.join(beam_options)}: {error}") from error
+
+
+def _build(
+    pipeline: beam.Pipeline,
+    predictions: Sequence[PredictionFile],
+    metadata: str,
+    output: str,
+    config: AuditConfig,
+) -> None:
+    read = (
+        pipeline
+        | "Predictions" >> beam.Create(list(predictions))
+        | "SpreadFiles" >> beam.Reshuffle()
+        | "ReadPredictions" >> beam.FlatMap(read_predictions).with_outputs(LEDGER, main="rows")
+    )
+    metadata_rows = (
+        pipeline
+        | "Metadata" >> beam.Create([metadata])
+        | "ReadMetadata" >> beam.FlatMap(read_metadata_rows, config.slices, config.truth_range)
+    )
+    join = {"predictions": read.rows, "metadata": metadata_rows} | JoinMetadata(NUM_PARTITIONS)
+    sums = join.joined | "SumUpSpeakers" >> beam.FlatMap(
+        sum_up_speakers, NUM_PARTITIONS
+    ).with_outputs(DENSITIES, main="sums")
+    totals = (
+        sums.sums
+        | "GatherSpeakers" >> beam.GroupByKey()
+        | "BootstrapSpeakers"
+        >> beam.FlatMap(bootstrap_speakers, config.seed, config.num_replicates).with_outputs(
+            SPEAKER_STATISTICS, CONFUSIONS, main="totals"
+        )
+    )
+    statistics = (
+        totals.totals
+        | "GatherSlices" >> beam.GroupByKey()
+        | "CompareSlices" >> beam.FlatMap(compare_slices)
+    )
+    tables = {
+        "statistics": [statistics],
+        "speakers": [totals[SPEAKER_STATISTICS]],
+        "confusion": [totals[CONFUSIONS]],
+        "densities": [sums[DENSITIES]],
+        "ledger": [read[LEDGER], join[LEDGER]],
+    }
+    # An empty batch of each kind, so that each file is written, if with no rows: what an earlier
+    # attempt left in the folder must not pass for this one's.
+    nothing = [(kind, _empty(schema)) for kind, (schema, _) in TABLES.items()]
+    batches = [pipeline | "Nothing" >> beam.Create(nothing)]
+    for kind, sources in tables.items():
+        for number, source in enumerate(sources):
+            batches.append(source | f"Tag {kind} {number}" >> beam.Map(partial(_tag, kind)))
+    _ = (
+        batches
+        | "AllTables" >> beam.Flatten()
+        | "GatherTables" >> beam.GroupByKey()
+        | "WriteTables" >> beam.Map(write_kind, output)
+    )
+
+
+def _tag(kind: str, batch: pa.RecordBatch) -> tuple[str, pa.RecordBatch]:
+    return kind, batch
+
+
+def _empty(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist([], schema=schema)
+
+
+def _count_verdicts(statistics: pa.Table) -> dict[str, int]:
+    counts = statistics.column("verdict").drop_null().value_counts().to_pylist()
+    return {count["values"]: count["counts"] for count in counts}

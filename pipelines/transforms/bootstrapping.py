@@ -1,0 +1,232 @@
+"""From the sums of speakers to totals of slices: once as they are, and once for each replicate.
+
+The totals of a slice are an array over replicates: element 0 counts every speaker once and is the
+estimate, element b > 0 counts them by the Poisson weights of replicate b. A partition of speakers
+yields its totals; those of all partitions merge to the slice. So a thousand replicates cost one
+pass over the speakers, and none over the segments.
+
+Shape suffixes: B1 the estimate and the replicates, S speakers, K emotions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam.pvalue import TaggedOutput
+from numpy.typing import NDArray
+
+from pipelines.transforms.metric_values import metric_values
+from pipelines.transforms.speakers import SPEAKER_SUMS, merge_speakers, moments_of
+from pipelines.transforms.tables import (
+    CONFUSION_ROWS,
+    array,
+    floats,
+    group_rows,
+    is_missing_slice,
+    to_batch,
+    to_table,
+)
+from ser_model.metrics.bootstrap import poisson_weights, speaker_keys
+from ser_model.metrics.moments import CoMoments, Floats
+from ser_model.metrics.recall import Confusion
+from ser_model.schema import SPEAKERS
+
+SPEAKERS_PER_BLOCK = 1024
+"""Speakers whose weights are in memory at a time: 8 MB at 1000 replicates. A constant, because the
+order of a sum is part of the bytes."""
+
+SPEAKER_STATISTICS = "speakers"
+"""Name of the side output that carries rows of schema.SPEAKERS."""
+
+CONFUSIONS = "confusion"
+"""Name of the side output that carries CONFUSION_ROWS."""
+
+State = CoMoments | Confusion
+
+SliceKey = tuple[str, str, str]
+"""Model version, condition, slice_by: what is compared with each other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceTotals:
+    """The totals of one slice and target over the speakers of one partition.
+
+    Attributes:
+        partition: of the speakers.
+        slice: as in schema.STATISTICS.
+        target: arousal, dominance, valence or emotion.
+        num_speakers: speakers of the slice in this partition.
+        num_compared_speakers: speakers of this partition in any slice that is compared with this
+            one; a speaker may be in several.
+        state: moments [B1] of a dimension, or confusion [B1, K, K] of emotions.
+    """
+
+    partition: int
+    slice: str
+    target: str
+    num_speakers: int
+    num_compared_speakers: int
+    state: State
+
+
+def bootstrap_speakers(
+    element: tuple[int, Iterable[pa.RecordBatch]], seed: int, num_replicates: int
+) -> Iterator[tuple[SliceKey, SliceTotals] | TaggedOutput[Any, Any]]:
+    """Total up one partition of speakers.
+
+    Args:
+        element: the number of the partition, and the SPEAKER_SUMS of its speakers.
+        seed: of the weights.
+        num_replicates: how many.
+
+    Yields:
+        The totals of each slice by what it is compared within; for SPEAKER_STATISTICS the
+        statistics of each speaker; for CONFUSIONS the confusion of all of them.
+    """
+    partition, batches = element
+    sums = merge_speakers(to_table(batches, SPEAKER_SUMS))
+    yield TaggedOutput(SPEAKER_STATISTICS, speaker_statistics(sums))
+    yield TaggedOutput(CONFUSIONS, confusion_rows(sums))
+    first_rows, groups = group_rows(sums, ("model_version", "condition", "slice_by", "target"))
+    for group in range(len(first_rows)):
+        compared = sums.take(pa.array(np.flatnonzero(groups == group))).combine_chunks()
+        head = compared.slice(0, 1).to_pylist()[0]
+        for totals in _slice_totals(compared, partition, seed, num_replicates):
+            yield (head["model_version"], head["condition"], head["slice_by"]), totals
+
+
+def _slice_totals(
+    compared: pa.Table, partition: int, seed: int, num_replicates: int
+) -> Iterator[SliceTotals]:
+    slices = array(compared, "slice").to_pylist()
+    speakers = np.array(array(compared, "speaker_id").to_pylist(), dtype=object)
+    is_compared = np.array([not is_missing_slice(name) for name in slices])
+    num_compared = len(set(speakers[is_compared]))
+    target = compared.column("target")[0].as_py()
+    first_rows, groups = group_rows(compared, ["slice"])
+    for group, first_row in enumerate(first_rows):
+        rows = compared.take(pa.array(np.flatnonzero(groups == group))).combine_chunks()
+        state = replicate_totals(rows, seed=seed, num_replicates=num_replicates)
+        yield SliceTotals(
+            partition=partition,
+            slice=slices[first_row],
+            target=target,
+            num_speakers=len(set(speakers[groups == group])),
+            num_compared_speakers=num_compared,
+            state=state,
+        )
+
+
+def replicate_totals(rows: pa.Table, *, seed: int, num_replicates: int) -> State:
+    """Return the totals [B1] of the speakers of one slice and target.
+
+    Args:
+        rows: merged SPEAKER_SUMS of one slice and target, sorted by speaker.
+        seed: of the weights.
+        num_replicates: B; the result has one more.
+    """
+    speaker_rows, speaker_of_row = group_rows(rows, ["speaker_id"])
+    names = array(rows, "speaker_id").take(pa.array(speaker_rows)).to_pylist()
+    keys = speaker_keys(names)
+    of_emotions = rows.column("target")[0].as_py() == "emotion"
+    state: State = Confusion(classes=(), counts=np.zeros((num_replicates + 1, 0, 0)))
+    if not of_emotions:
+        state = CoMoments.zeros((num_replicates + 1,))
+    for first in range(0, len(names), SPEAKERS_PER_BLOCK):
+        in_block = slice(first, first + SPEAKERS_PER_BLOCK)
+        weights_BS = poisson_weights(keys[in_block], seed=seed, num_replicates=num_replicates)
+        weights_B1S = np.vstack([np.ones_like(weights_BS[:1]), weights_BS])
+        is_inside = (speaker_of_row >= first) & (speaker_of_row < first + SPEAKERS_PER_BLOCK)
+        block = rows.filter(pa.array(is_inside)).combine_chunks()
+        if isinstance(state, CoMoments):
+            state = state.merge(moments_of(block).weighted_totals(weights_B1S))
+        else:
+            speaker = speaker_of_row[is_inside] - first
+            state = state.merge(_weighted_confusion(block, speaker, weights_B1S))
+    return state
+
+
+def _weighted_confusion(
+    rows: pa.Table,
+    speaker: NDArray[np.intp],
+    weights_B1S: NDArray[Any],
+) -> Confusion:
+    """Weigh pairs of emotions: `rows` counts one pair of one speaker each."""
+    classes, counts_SKK = _confusions(rows, speaker, weights_B1S.shape[1])
+    flat = weights_B1S.astype(np.float64) @ counts_SKK.reshape(len(counts_SKK), -1)
+    return Confusion(classes=classes, counts=flat.reshape(-1, len(classes), len(classes)))
+
+
+def _confusions(
+    rows: pa.Table, group: NDArray[np.intp], num_groups: int
+) -> tuple[tuple[str, ...], Floats]:
+    """Return the classes and the confusion [num_groups, K, K] of each group of rows."""
+    truth = array(rows, "truth").to_pylist()
+    prediction = array(rows, "prediction").to_pylist()
+    classes = tuple(sorted({*truth, *prediction}))
+    position = {name: index for index, name in enumerate(classes)}
+    counts = np.zeros((num_groups, len(classes), len(classes)))
+    truth_index = np.array([position[name] for name in truth], dtype=np.intp)
+    prediction_index = np.array([position[name] for name in prediction], dtype=np.intp)
+    counts[group, truth_index, prediction_index] = floats(
+        rows, "n"
+    )  # a pair of emotions is there once
+    return classes, counts
+
+
+def confusion_rows(sums: pa.Table) -> pa.RecordBatch:
+    """Return CONFUSION_ROWS over all segments of merged SPEAKER_SUMS."""
+    names = ["model_version", "condition", "truth", "prediction"]
+    is_wanted = pc.and_(pc.equal(sums["slice_by"], ""), pc.equal(sums["target"], "emotion"))
+    counted = sums.filter(is_wanted).group_by(names, use_threads=False).aggregate([("n", "sum")])
+    renamed = counted.rename_columns([*names, "num_segments"])
+    return to_batch(renamed.select(CONFUSION_ROWS.names).cast(CONFUSION_ROWS))
+
+
+def speaker_statistics(sums: pa.Table) -> pa.RecordBatch:
+    """Return the rows of schema.SPEAKERS: every metric of every speaker, over all segments.
+
+    Args:
+        sums: merged SPEAKER_SUMS.
+    """
+    names = ("model_version", "condition", "speaker_id", "target")
+    overall = sums.filter(pc.equal(sums["slice_by"], "")).combine_chunks()
+    first_rows, groups = group_rows(overall, names)
+    heads = overall.select(names).take(pa.array(first_rows)).to_pylist()
+    rows = []
+    for is_emotion in (False, True):
+        wanted = [g for g, head in enumerate(heads) if (head["target"] == "emotion") == is_emotion]
+        if not wanted:
+            continue
+        in_wanted = np.flatnonzero(np.isin(groups, wanted))
+        part = overall.take(pa.array(in_wanted)).combine_chunks()
+        number = np.searchsorted(wanted, groups[in_wanted])
+        if is_emotion:
+            classes, counts = _confusions(part, number, len(wanted))
+            state: State = Confusion(classes=classes, counts=counts)
+            num_segments = counts.sum(axis=(-2, -1))
+        else:
+            state = moments_of(part).merge_groups(number, len(wanted))
+            num_segments = state.n
+        for metric in metric_values(state):
+            for index, group in enumerate(wanted):
+                value = metric.values[index]
+                has_value = bool(np.isfinite(value))
+                if not has_value and metric.is_of_class:
+                    continue  # a speaker who never says it, or is never heard so
+                rows.append(
+                    {
+                        **heads[group],
+                        "metric": metric.name,
+                        "value": float(value) if has_value else None,
+                        "num_segments": int(num_segments[index]),
+                        "num_speakers": 1,
+                        "reason": "fewer than 2 speakers" if has_value else metric.why_undefined,
+                    }
+                )
+    return pa.RecordBatch.from_pylist(rows, schema=SPEAKERS)

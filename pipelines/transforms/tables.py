@@ -1,0 +1,180 @@
+"""The tables that flow between the audit's transforms, and how their rows are keyed.
+
+Elements are Arrow batches of many rows, never single rows: Beam pays for each element, Arrow does
+not. Rows find each other by a hash of their name that is the same on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ser_model.metrics.bootstrap import mix_bits
+from ser_model.schema import DIMENSIONS
+
+MISSING = "(missing)"
+"""Stands for an absent value of metadata: a slice of its own, and one speaker of its own."""
+
+SLICE_PREFIX = "slice_by:"
+"""Before the columns that hold the slice of each segment: "slice_by:sex,accent"; "slice_by:" alone
+is the slice of all segments."""
+
+_VALUES = [
+    *(pa.field(dimension, pa.float64()) for dimension in DIMENSIONS),
+    pa.field("emotion", pa.string()),
+]
+
+PREDICTION_ROWS = pa.schema(
+    [
+        pa.field("segment_id", pa.string()),
+        pa.field("model_version", pa.string()),
+        pa.field("condition", pa.string()),
+        *_VALUES,
+        pa.field("file", pa.string()),
+        pa.field("row", pa.int64()),
+    ]
+)
+"""A prediction on its way to the join, with the file and the row that it comes from."""
+
+LEDGER_ROWS = pa.schema(
+    [
+        pa.field("model_version", pa.string()),
+        pa.field("condition", pa.string()),
+        pa.field("name", pa.string()),
+        pa.field("num_segments", pa.int64()),
+        pa.field("detail", pa.string()),
+    ]
+)
+"""A count of the join ledger; `model_version` and `condition` are "" for counts of the metadata."""
+
+DENSITY_ROWS = pa.schema(
+    [
+        pa.field("model_version", pa.string()),
+        pa.field("condition", pa.string()),
+        pa.field("target", pa.string()),
+        pa.field("truth_bin", pa.int32()),
+        pa.field("prediction_bin", pa.int32()),
+        pa.field("num_segments", pa.int64()),
+    ]
+)
+"""How many segments fall into a cell of the grid of truth and prediction."""
+
+CONFUSION_ROWS = pa.schema(
+    [
+        pa.field("model_version", pa.string()),
+        pa.field("condition", pa.string()),
+        pa.field("truth", pa.string()),
+        pa.field("prediction", pa.string()),
+        pa.field("num_segments", pa.int64()),
+    ]
+)
+"""How many segments of an emotion were predicted as an emotion."""
+
+
+def slice_column(slice_by: Sequence[str]) -> str:
+    """Return the name of the column that holds the slices by these metadata columns.
+
+    >>> slice_column(("sex", "accent")), slice_column(())
+    ('slice_by:sex,accent', 'slice_by:')
+    """
+    return SLICE_PREFIX + ",".join(slice_by)
+
+
+def is_missing_slice(name: str) -> bool:
+    """Tell whether a slice stands for segments that lack a value; such are not compared.
+
+    >>> is_missing_slice("sex=female,accent=(missing)"), is_missing_slice("sex=female")
+    (True, False)
+    """
+    return f"={MISSING}," in f"{name},"
+
+
+def hash_strings(strings: pa.Array) -> NDArray[np.uint64]:
+    """Return a 64-bit hash of each string, eight bytes at a time for all of them at once.
+
+    Args:
+        strings: null counts as "".
+
+    Example:
+        >>> one, two, again = hash_strings(pa.array(["a", "b", "a"])).tolist()
+        >>> one == again, one == two
+        (True, False)
+    """
+    strings = pc.fill_null(strings.cast(pa.large_binary()), b"")
+    _, offset_bytes, value_bytes = strings.buffers()
+    offsets = np.frombuffer(offset_bytes, dtype=np.int64)
+    offsets = offsets[strings.offset : strings.offset + len(strings) + 1]
+    values = np.frombuffer(value_bytes or b"", dtype=np.uint8)
+    starts, lengths = offsets[:-1], np.diff(offsets)
+    hashes = mix_bits(lengths.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15))
+    byte = np.arange(8)
+    for done in range(0, int(lengths.max(initial=0)), 8):
+        rows = np.flatnonzero(lengths > done)
+        at = starts[rows, None] + done + byte
+        is_inside = byte < lengths[rows, None] - done
+        eight = np.where(is_inside, values[np.minimum(at, values.size - 1)], 0).astype(np.uint8)
+        hashes[rows] = mix_bits(hashes[rows] ^ eight.view("<u8")[:, 0])
+    return hashes
+
+
+def split_by_hash(
+    table: pa.Table | pa.RecordBatch, column: str, num_partitions: int
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Yield (partition, rows): rows of the same value of `column` are in the same partition."""
+    batch = to_batch(table)
+    partition = hash_strings(batch.column(column)) % np.uint64(num_partitions)
+    order = np.argsort(partition, kind="stable")
+    present, firsts = np.unique(partition[order], return_index=True)
+    for number, rows in zip(present.tolist(), np.split(order, firsts[1:]), strict=True):
+        yield number, batch.take(pa.array(rows))
+
+
+def group_rows(table: pa.Table, names: Sequence[str]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Number the groups of rows that are equal in all of the named columns (null equals null).
+
+    Returns:
+        The first row of each group, and the group of each row.
+    """
+    codes = np.zeros(table.num_rows, dtype=np.int64)
+    for name in names:
+        encoded = array(table, name).dictionary_encode(null_encoding="encode")
+        # Renumbered at every step, or the product of the columns' sizes could overflow.
+        _, codes = np.unique(
+            codes * len(encoded.dictionary) + encoded.indices.to_numpy(zero_copy_only=False),
+            return_inverse=True,
+        )
+    _, first_rows, groups = np.unique(codes, return_index=True, return_inverse=True)
+    return first_rows, groups
+
+
+def to_batch(table: pa.Table | pa.RecordBatch) -> pa.RecordBatch:
+    """Return a table as one batch."""
+    return pa.RecordBatch.from_arrays(
+        [
+            column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+            for column in table.columns
+        ],
+        schema=table.schema,
+    )
+
+
+def to_table(batches: Iterable[pa.RecordBatch], schema: pa.Schema | None = None) -> pa.Table:
+    """Return batches as one table of contiguous columns."""
+    return pa.Table.from_batches(list(batches), schema=schema).combine_chunks()
+
+
+def array(table: pa.Table, column: str) -> pa.Array:
+    """Return a column of a table that has no chunks or one."""
+    values = table.column(column)
+    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+
+
+def floats(table: pa.Table, column: str) -> NDArray[np.float64]:
+    """Return a column of numbers; null is NaN."""
+    return np.asarray(
+        array(table, column).cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64
+    )
