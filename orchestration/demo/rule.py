@@ -89,7 +89,7 @@ def prosody_of(latents: Latents, manner: Manner, rng: np.random.Generator | None
         >>> prosody_of(calm, own, None).rate_wpm
         170.0
     """
-    noise = np.zeros(7) if rng is None else rng.standard_normal(7)
+    noise = [0.0] * 7 if rng is None else rng.standard_normal(7).tolist()
     a, d, v = latents.arousal - 0.5, latents.dominance - 0.5, latents.valence - 0.5
     return Prosody(
         rate_wpm=manner.rate_wpm * 2 ** (0.9 * a + 0.05 * noise[0]),

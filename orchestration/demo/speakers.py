@@ -14,11 +14,12 @@ ACCENTS = {"american": "gmw/en-US", "british": "gmw/en", "scottish": "gmw/en-GB-
 """espeak-ng's file for each accent."""
 
 VARIANTS = {
-    "female": ("f1", "f2", "f3", "f4", "f5", "Annie"),
-    "male": ("m1", "m2", "m3", "m4", "m6", "m7"),
+    "female": ("f1", "f2", "f3", "f4", "f5"),
+    "male": ("m1", "m2", "m3", "m4", "m6"),
 }
-"""espeak-ng's variants of a voice. Those on its Klatt synthesiser draw from the C library's random
-numbers, which nobody can seed for one voice alone; there is none of them here."""
+"""espeak-ng's variants of a voice; each split takes them in this order. Those on its Klatt
+synthesiser draw from the C library's random numbers, which nobody can seed for one voice alone;
+there is none of them here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +60,8 @@ def make_speakers(num_speakers: Mapping[str, int], seed: int) -> list[Speaker]:
     speakers: list[Speaker] = []
     for accent, language in ACCENTS.items():
         for sex, variants in VARIANTS.items():
-            splits = [split for split in SPLITS for _ in range(num_speakers[split])]
-            for number, split in enumerate(splits):
+            places = [(split, at) for split in SPLITS for at in range(num_speakers[split])]
+            for number, (split, at) in enumerate(places):
                 rng = np.random.default_rng([seed, len(speakers)])
                 speakers.append(
                     Speaker(
@@ -68,7 +69,7 @@ def make_speakers(num_speakers: Mapping[str, int], seed: int) -> list[Speaker]:
                         sex=sex,
                         accent=accent,
                         split=split,
-                        voice=f"{language}+{variants[number % len(variants)]}",
+                        voice=f"{language}+{variants[at % len(variants)]}",
                         vocal_tract=float(rng.uniform(0.94, 1.06)),
                         manner=_draw_manner(rng),
                     )

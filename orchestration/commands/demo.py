@@ -1,0 +1,67 @@
+"""``serval demo``: the whole line on a corpus that it makes itself."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from pathlib import Path
+
+from orchestration.commands.summary import Summary
+
+HELP = "make a corpus, train, register, pack, score, audit, report"
+EXAMPLE = "serval demo --dir serval-demo"
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument(
+        "--dir", default="serval-demo", help="folder for all of it (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a small corpus and little training: under a minute"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> Summary:
+    """Run the steps that are not done yet, and say what the audit found."""
+    from orchestration.demo.findings import read_findings
+    from orchestration.demo.line import DemoConfig, run_demo, tracking_uri
+
+    started = time.monotonic()
+    config = DemoConfig(seed=args.seed, quick=args.quick)
+    outcomes = run_demo(args.dir, config, say=lambda line: logger.info("%s", line))
+    corpus, scored = outcomes["corpus"], outcomes["score"]
+    folder = Path(args.dir)
+    findings = read_findings(str(folder / "audit"), corpus["planted"]["gap"])
+    wall_s = time.monotonic() - started
+    lines = [
+        f"synthetic corpus: {corpus['num_segments']} segments of {corpus['num_speakers']} speakers "
+        f"in {corpus['num_recordings']} recordings",
+        f"scored with {scored['model_uri']}: {scored['num_predictions']} test segments, "
+        f"{scored['num_rejections']} rejected",
+        findings.as_text(),
+        f"({corpus['planted']['what']})",
+        f"done in {wall_s:.0f} s; where to look next:",
+        f"  {folder / 'report.html'}",
+        f"  {folder / 'corpus' / 'README.md'}",
+        f"  mlflow ui --backend-store-uri {tracking_uri(args.dir)}",
+    ]
+    if args.quick:
+        lines.insert(0, "--quick trains too little for good scores; without it they are good")
+    data = {
+        "dir": args.dir,
+        "num_segments": corpus["num_segments"],
+        "model_uri": scored["model_uri"],
+        "num_predictions": scored["num_predictions"],
+        "num_rejections": scored["num_rejections"],
+        "content_sha256": scored["content_sha256"],
+        "report": str(folder / "report.html"),
+        "mlflow_tracking_uri": tracking_uri(args.dir),
+        "wall_s": round(wall_s, 1),
+        **findings.as_data(),
+    }
+    return Summary(text="\n".join(lines), data=data)

@@ -1,0 +1,182 @@
+"""The demo's line: corpus, training, scoring, audit, report. Read this to see Serval used.
+
+Each step calls what the command of its name calls, and imports it only when it has work to do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from orchestration.demo.steps import Record, Step, run_steps
+from orchestration.progress import Progress
+from ser_model import storage
+from ser_model.schema import RunError
+
+MODEL_NAME = "serval-demo"
+CHAMPION = f"models:/{MODEL_NAME}@champion"
+SEGMENTS_PER_SHARD = 50
+"""Small, so that both workers have something to do and a killed run something to resume."""
+
+SLICES = (("sex",), ("accent",))
+QUICK_TRAINING = ("num_epochs=4",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoConfig:
+    """What decides the outcome of a demo.
+
+    Attributes:
+        seed: of corpus, training and bootstrap.
+        quick: a small corpus and little training: shows that everything works, not how well.
+    """
+
+    seed: int = 0
+    quick: bool = False
+
+
+def run_demo(
+    folder: str, config: DemoConfig, say: Callable[[str], object] = lambda _: None
+) -> dict[str, Record]:
+    """Make a corpus, train, register, pack, score, audit and report; resume what was cut short.
+
+    Args:
+        folder: local folder for all that the demo makes, its MLflow store included.
+        config: which demo.
+        say: told in a line of each step.
+
+    Returns:
+        The outcome of each step by its name: corpus, train, score, audit, report.
+
+    Raises:
+        RunError: the folder holds a demo of another configuration or version.
+    """
+    place = Path(folder).absolute()
+    identity = {"seed": config.seed, "quick": config.quick, "serval": version("serval")}
+    _claim(place, identity)
+    os.environ.setdefault("MLFLOW_TRACKING_URI", tracking_uri(folder))
+    line = _Line(folder=place, config=config)
+    return run_steps(str(place), line.steps(), identity, say)
+
+
+def tracking_uri(folder: str) -> str:
+    """Return where the demo's MLflow store is, unless MLFLOW_TRACKING_URI says otherwise."""
+    default = f"sqlite:///{Path(folder).absolute() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI", default)
+
+
+def _claim(folder: Path, identity: Mapping[str, object]) -> None:
+    """Keep two demos from mixing in one folder."""
+    uri = str(folder / "demo.json")
+    if storage.create_if_absent(uri, storage.to_json_bytes(identity)):
+        return
+    found = storage.read_json(uri)
+    if found != identity:
+        raise RunError(
+            f"{folder} holds another demo ({_words(found)}; this is {_words(identity)}): "
+            "choose another --dir, or delete that folder"
+        )
+
+
+def _words(identity: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in sorted(identity.items()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line:
+    """The steps, all in one folder."""
+
+    folder: Path
+    config: DemoConfig
+
+    def steps(self) -> list[Step]:
+        return [
+            Step(
+                name="corpus",
+                doing="make a synthetic corpus",
+                output="corpus/corpus.json",
+                work=self.make_corpus,
+            ),
+            Step(
+                name="train",
+                doing="train a small CNN and register it in MLflow",
+                output="model/train.json",
+                work=self.train,
+            ),
+            Step(
+                name="score",
+                doing="pack the test split and score it with Ray",
+                output="run/run.json",
+                work=self.pack_and_score,
+            ),
+            Step(
+                name="audit",
+                doing="audit the predictions with Beam",
+                output="audit/audit.json",
+                work=self.audit,
+            ),
+            Step(name="report", doing="write the report", output="report.html", work=self.report),
+        ]
+
+    def at(self, *parts: str) -> str:
+        return str(self.folder.joinpath(*parts))
+
+    @property
+    def manifest(self) -> str:
+        return self.at("corpus", "manifest.csv")
+
+    def make_corpus(self) -> Mapping[str, object]:
+        from orchestration.demo.corpus import full_corpus, make_corpus, quick_corpus
+
+        config = (quick_corpus if self.config.quick else full_corpus)(self.config.seed)
+        with Progress("speak", total=len(config.speakers) * config.num_segments) as progress:
+            return make_corpus(self.at("corpus"), config, when_recorded=progress.advance)
+
+    def train(self) -> Mapping[str, object]:
+        from orchestration.registry import set_alias
+        from orchestration.training import train_recipe
+
+        summary = train_recipe(
+            "demo",
+            self.manifest,
+            self.at("model"),
+            name=MODEL_NAME,
+            overrides=(f"seed={self.config.seed}", *(QUICK_TRAINING if self.config.quick else ())),
+        )
+        set_alias(MODEL_NAME, "champion", summary.version)
+        return {"model_uri": f"models:/{MODEL_NAME}/{summary.version}"}
+
+    def pack_and_score(self) -> Mapping[str, object]:
+        from orchestration.packing import pack_manifest
+        from orchestration.scoring import score
+
+        shards = self.at("shards")
+        pack_manifest(self.manifest, shards, split="test", segments_per_shard=SEGMENTS_PER_SHARD)
+        summary = score(shards, model_uri=CHAMPION, output=self.at("run"))
+        return {
+            "model_uri": summary.model_uri,
+            "num_predictions": summary.num_predictions,
+            "num_rejections": summary.num_rejections,
+            "content_sha256": summary.content_sha256,
+        }
+
+    def audit(self) -> Mapping[str, object]:
+        from orchestration.auditing import audit_runs
+
+        audit_runs(
+            [self.at("run")],
+            self.manifest,
+            self.at("audit"),
+            slices=SLICES,
+            seed=self.config.seed,
+        )
+        return {"audit": self.at("audit")}
+
+    def report(self) -> Mapping[str, object]:
+        from orchestration.report.render import render_report
+
+        summary = render_report(self.at("audit"), self.at("report.html"))
+        return {"num_bytes": summary.num_bytes}
