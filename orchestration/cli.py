@@ -93,7 +93,10 @@ def _split_at_dashes(words: list[str]) -> tuple[list[str], tuple[str, ...]]:
 
 
 def _configure_logging() -> None:
-    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    # Only libraries log as "root", such as Beam about clients of clouds that nobody asked for.
+    handler.addFilter(lambda record: record.name != "root" or record.levelno >= logging.ERROR)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, handlers=[handler])
     for package in ("orchestration", "pipelines", "ser_model"):
         logging.getLogger(package).setLevel(logging.INFO)
 
