@@ -1,1 +1,5 @@
-"""The audit as one self-contained HTML file."""
+"""The audit as one self-contained HTML file.
+
+Reading order: `audit_folder` (what is read), `verdict` (what it means), `page` (what is shown),
+`figures` (where each mark stands), `render` (the template that draws it all).
+"""

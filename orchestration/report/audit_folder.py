@@ -1,0 +1,170 @@
+"""Reads what `serval audit` wrote; nothing else of Serval is needed for a report."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from orchestration.report.wording import HEADLINE_METRICS
+from ser_model import storage
+from ser_model.schema import SPEAKERS, STATISTICS, RunError
+
+AUDIT_FILE = "audit.json"
+STATISTICS_FILE = "statistics.parquet"
+SPEAKERS_FILE = "speakers.parquet"
+DENSITIES_FILE = "densities.parquet"
+CONFUSION_FILE = "confusion.parquet"
+
+_RUN_AGAIN = "run `serval audit` again"
+_KEY = ("model_version", "condition", "target")
+DENSITY_COLUMNS = (*_KEY, "truth_bin", "prediction_bin", "num_segments")
+CONFUSION_COLUMNS = ("model_version", "condition", "truth", "prediction", "num_segments")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistic:
+    """One row of statistics.parquet, with the columns of schema.STATISTICS; NaN is None here."""
+
+    model_version: str
+    condition: str
+    slice_by: str
+    slice: str
+    target: str
+    metric: str
+    value: float | None
+    ci_low: float | None
+    ci_high: float | None
+    num_segments: int
+    num_speakers: int | None
+    p_value: float | None
+    p_adjusted: float | None
+    margin: float | None
+    verdict: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditFolder:
+    """A complete audit.
+
+    Attributes:
+        uri: the folder.
+        audit: audit.json.
+        statistics: all rows.
+        statistics_sha256: hash of statistics.parquet, so that a reader can check the source.
+        speakers: rows of speakers.parquet for the headline metrics only (there may be millions).
+        densities: counts on the grid of truth and prediction; no rows for a categorical model.
+        confusion: counts of truth and predicted emotion; no rows for a dimensional model.
+    """
+
+    uri: str
+    audit: Mapping[str, Any]
+    statistics: tuple[Statistic, ...]
+    statistics_sha256: str
+    speakers: pa.Table
+    densities: pa.Table
+    confusion: pa.Table
+
+
+def read_audit(uri: str) -> AuditFolder:
+    """Read an audit folder.
+
+    Args:
+        uri: folder that `serval audit` wrote, local or remote.
+
+    Raises:
+        RunError: there is no complete audit, or a file of it cannot be used.
+    """
+    try:
+        audit = storage.read_json(storage.join(uri, AUDIT_FILE))
+    except FileNotFoundError as error:
+        raise RunError(
+            f"{uri} holds no {AUDIT_FILE}: it is no audit folder or the audit did not finish; "
+            f"{_RUN_AGAIN}"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{storage.join(uri, AUDIT_FILE)}: {error}; {_RUN_AGAIN}") from error
+    data = _read_bytes(uri, STATISTICS_FILE)
+    table = _read_rows(uri, STATISTICS_FILE, data, STATISTICS.names)
+    return AuditFolder(
+        uri=uri,
+        audit=audit,
+        statistics=_statistics(table),
+        statistics_sha256=hashlib.sha256(data).hexdigest(),
+        speakers=_headline_rows(uri),
+        densities=_read_optional(uri, DENSITIES_FILE, DENSITY_COLUMNS),
+        confusion=_read_optional(uri, CONFUSION_FILE, CONFUSION_COLUMNS),
+    )
+
+
+def _statistics(table: pa.Table) -> tuple[Statistic, ...]:
+    for position, field in enumerate(table.schema):
+        if pa.types.is_floating(field.type):
+            column = table.column(position)
+            finite = pc.if_else(pc.is_finite(column), column, pa.scalar(None, field.type))
+            table = table.set_column(position, field, finite)
+    statistics = [Statistic(**row) for row in table.to_pylist()]
+    return tuple(sorted(statistics, key=lambda s: (s.slice_by, s.slice, s.target, s.metric)))
+
+
+def _headline_rows(uri: str) -> pa.Table:
+    # Batch by batch: a corpus with millions of speakers has ten rows and more for each of them.
+    data = _read_bytes(uri, SPEAKERS_FILE)
+    wanted = pa.array(sorted(set(HEADLINE_METRICS)))
+    try:
+        file = pq.ParquetFile(io.BytesIO(data))
+        _check_columns(uri, SPEAKERS_FILE, file.schema_arrow.names, SPEAKERS.names)
+        batches = (
+            batch.filter(pc.is_in(batch.column("metric"), value_set=wanted))
+            for batch in file.iter_batches(columns=SPEAKERS.names)
+        )
+        return pa.Table.from_batches(batches, schema=_selected(file.schema_arrow, SPEAKERS.names))
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(uri, SPEAKERS_FILE, error) from error
+
+
+def _read_optional(uri: str, name: str, columns: Iterable[str]) -> pa.Table:
+    if not storage.exists(storage.join(uri, name)):
+        return pa.table({column: pa.array([], pa.null()) for column in columns})
+    return _read_rows(uri, name, _read_bytes(uri, name), columns)
+
+
+def _read_rows(uri: str, name: str, data: bytes, columns: Iterable[str]) -> pa.Table:
+    try:
+        table = pq.read_table(io.BytesIO(data))
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(uri, name, error) from error
+    _check_columns(uri, name, table.column_names, columns)
+    return table.select(list(columns))
+
+
+def _read_bytes(uri: str, name: str) -> bytes:
+    try:
+        return storage.read_bytes(storage.join(uri, name))
+    except FileNotFoundError as error:
+        raise RunError(f"{uri} holds no {name}; {_RUN_AGAIN}") from error
+    except OSError as error:
+        raise _unreadable(uri, name, error) from error
+
+
+def _check_columns(uri: str, name: str, present: Iterable[str], needed: Iterable[str]) -> None:
+    missing = sorted(set(needed) - set(present))
+    if missing:
+        raise RunError(
+            f"{storage.join(uri, name)} has no column {', '.join(missing)}; {_RUN_AGAIN}"
+        )
+
+
+def _selected(schema: pa.Schema, names: Iterable[str]) -> pa.Schema:
+    return pa.schema([schema.field(name) for name in names])
+
+
+def _unreadable(uri: str, name: str, error: Exception) -> RunError:
+    return RunError(f"{storage.join(uri, name)} cannot be read ({error}); {_RUN_AGAIN}")

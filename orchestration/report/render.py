@@ -1,0 +1,90 @@
+"""Renders the page: one HTML file with its styles and figures inside, and no script."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+
+import jinja2
+
+from orchestration.report import wording
+from orchestration.report.audit_folder import read_audit
+from orchestration.report.page import Page, build_page
+from orchestration.report.verdict import WANTED, Verdict
+from ser_model import storage
+
+logger = logging.getLogger(__name__)
+
+TEMPLATE = "report.html.j2"
+MAX_FINDINGS = 12
+MAX_BYTES = 2_000_000
+"""Above, fewer models and conditions are shown in full: a page that opens at once is worth more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportSummary:
+    """What was written.
+
+    Attributes:
+        output: the file.
+        num_bytes: its size.
+        num_sections: models x conditions shown in full.
+        verdicts: by title of the section its verdict.
+    """
+
+    output: str
+    num_bytes: int
+    num_sections: int
+    verdicts: dict[str, Verdict]
+
+
+def render_report(audit_uri: str, output: str) -> ReportSummary:
+    """Write the report of an audit.
+
+    The same audit gives the same bytes.
+
+    Args:
+        audit_uri: folder that `serval audit` wrote.
+        output: the HTML file; replaced if it is there.
+
+    Raises:
+        RunError: there is no complete audit.
+    """
+    page = build_page(read_audit(audit_uri))
+    data = render_page(page).encode()
+    while len(data) > MAX_BYTES and len(page.sections) > 1:
+        page = replace(page, sections=page.sections[: len(page.sections) // 2])
+        data = render_page(page).encode()
+    storage.write_atomic(output, data)
+    logger.info("report: %s, %d bytes", output, len(data))
+    return ReportSummary(
+        output=output,
+        num_bytes=len(data),
+        num_sections=len(page.sections),
+        verdicts={section.title: section.verdict for section in page.sections},
+    )
+
+
+def render_page(page: Page) -> str:
+    """Return the report as HTML; all text from data is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("orchestration.report"),
+        autoescape=True,  # for every template, whatever its name ends in
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        number=wording.number,
+        interval=wording.interval,
+        probability=wording.probability,
+        count=wording.count,
+        label=wording.metric_label,
+        tick=wording.tick,
+        name=wording.name,
+        sentence_case=wording.sentence_case,
+        value_of=wording.value_of,
+        zip=zip,
+    )
+    environment.globals.update(max_findings=MAX_FINDINGS, wanted=WANTED)
+    return environment.get_template(TEMPLATE).render(page=page)

@@ -1,0 +1,273 @@
+"""Audit folders as `serval audit` writes them, made up here: seeded, with a planted gap."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ser_model import storage
+from ser_model.schema import DIMENSIONS, SPEAKERS, STATISTICS
+
+MakeAudit = Callable[..., str]
+
+ACCENTS = ("american", "english", "scottish")
+SEXES = ("female", "male")
+EMOTIONS = ("anger", "happiness", "neutral", "sadness")
+
+
+def row(metric: str, value: float | None, width: float = 0.04, **columns: object) -> dict:
+    """A row with an interval of `value` +- `width`; every other column has a plain default."""
+    has_interval = value is not None and columns.get("reason") is None
+    return {
+        "model_version": "3",
+        "condition": "clean",
+        "slice_by": "",
+        "slice": "",
+        "target": "arousal",
+        "metric": metric,
+        "value": value,
+        "ci_low": value - width if has_interval else None,
+        "ci_high": value + width if has_interval else None,
+        "num_segments": 480,
+        "num_speakers": 14,
+        "p_value": None,
+        "p_adjusted": None,
+        "margin": None,
+        "verdict": None,
+        "reason": None,
+    } | columns
+
+
+def gap_row(comparison: str, value: float | None, *, fails: bool, **columns: object) -> dict:
+    p = 0.002 if fails else 0.41
+    judged = {"p_value": p, "p_adjusted": p, "verdict": "fail" if fails else "inconclusive"}
+    metric = columns.pop("metric", "concordance_cc_gap")
+    by = columns.pop("slice_by", "accent")
+    return row(metric, value, 0.09, slice_by=by, slice=comparison, **(judged | columns))
+
+
+def dimension_rows(rng: np.random.Generator, **pair: object) -> Iterable[dict]:
+    """Arousal .78, dominance .66, valence .52; accent=scottish is .31 worse on arousal."""
+    for target, level in zip(DIMENSIONS, (0.78, 0.66, 0.52), strict=True):
+        at = {"target": target} | pair
+        yield row("concordance_cc", level + rng.uniform(0, 0.01), **at)
+        yield row("pearson_cc", level + 0.03 + rng.uniform(0, 0.01), **at)
+        yield row("mean_squared_error", rng.uniform(0.01, 0.02), 0.004, **at)
+        yield row("mean_absolute_error", rng.uniform(0.08, 0.1), 0.01, **at)
+        yield row("bias", rng.uniform(-0.02, 0.02), 0.01, **at)
+        for by, names in (("accent", ACCENTS), ("sex", SEXES)):
+            for name in names:
+                planted = 0.31 if (name, target) == ("scottish", "arousal") else 0.0
+                value = level - planted + rng.uniform(-0.03, 0.03)
+                of = {"slice_by": by, "slice": f"{by}={name}", "num_segments": 160} | at
+                yield row("concordance_cc", value, 0.07, **of)
+        yield gap_row("accent=american-rest", 0.081, fails=False, **at)
+        yield gap_row("accent=english-rest", 0.064, fails=False, **at)
+        on_arousal = target == "arousal"
+        yield gap_row(
+            "accent=scottish-rest", -0.312 if on_arousal else -0.02, fails=on_arousal, **at
+        )
+        yield gap_row("accent=american-accent=english", 0.011, fails=False, **at)
+        yield gap_row("accent=american-accent=scottish", 0.3, fails=on_arousal, **at)
+        yield gap_row("accent=english-accent=scottish", None, fails=False, **at, **SUPPRESSED)
+        yield gap_row("sex=female-sex=male", 0.024, fails=False, slice_by="sex", **at)
+
+
+SUPPRESSED = {"verdict": "suppressed", "reason": "fewer than 2 speakers", "p_adjusted": None}
+
+
+def emotion_rows(rng: np.random.Generator, **pair: object) -> Iterable[dict]:
+    at = {"target": "emotion"} | pair
+    yield row("unweighted_average_recall", 0.612, **at)
+    yield row("accuracy", 0.634, **at)
+    for emotion in EMOTIONS:
+        yield row(f"recall[{emotion}]", rng.uniform(0.4, 0.9), 0.08, **at)
+        yield row(f"precision[{emotion}]", rng.uniform(0.4, 0.9), 0.08, **at)
+    for name in SEXES:
+        of = {"slice_by": "sex", "slice": f"sex={name}", "num_segments": 240} | at
+        yield row("unweighted_average_recall", 0.6 + rng.uniform(-0.03, 0.03), 0.07, **of)
+    metric = "unweighted_average_recall_gap"
+    yield gap_row("sex=female-sex=male", -0.031, fails=False, metric=metric, slice_by="sex", **at)
+
+
+def speaker_table(
+    rng: np.random.Generator,
+    num: int,
+    targets: Iterable[str],
+    metric: str,
+    name: str,
+    **pair: object,
+) -> pa.Table:
+    """`num` speakers for each target; the first has no value."""
+    columns: dict[str, list] = {field: [] for field in SPEAKERS.names}
+    for target in targets:
+        values = np.clip(rng.normal(0.6, 0.13, num), -0.8, 0.86)
+        for index, value in enumerate(values.tolist()):
+            made = row(metric, value, 0.12, target=target, num_segments=34, **pair)
+            made |= {"speaker_id": name.format(index), "num_speakers": 1}
+            if index == 0:
+                made |= {"value": None, "ci_low": None, "ci_high": None, "reason": "no variance"}
+            for field, cells in columns.items():
+                cells.append(made[field])
+    return pa.table(columns, schema=SPEAKERS)
+
+
+def density_table(rng: np.random.Generator, num_segments: int = 480, **pair: str) -> pa.Table:
+    columns: dict[str, list] = {
+        name: []
+        for name in (
+            "model_version",
+            "condition",
+            "target",
+            "truth_bin",
+            "prediction_bin",
+            "num_segments",
+        )
+    }
+    for target in DIMENSIONS:
+        truth = rng.beta(3, 3, num_segments)
+        prediction = 0.5 + 0.8 * (truth - 0.5) + rng.normal(0, 0.08, num_segments)
+        grid, _, _ = np.histogram2d(truth, np.clip(prediction, 0, 1), 20, [[0, 1], [0, 1]])
+        for truth_bin, prediction_bin in zip(*np.nonzero(grid), strict=True):
+            columns["model_version"].append(pair.get("model_version", "3"))
+            columns["condition"].append(pair.get("condition", "clean"))
+            columns["target"].append(target)
+            columns["truth_bin"].append(int(truth_bin))
+            columns["prediction_bin"].append(int(prediction_bin))
+            columns["num_segments"].append(int(grid[truth_bin, prediction_bin]))
+    return pa.table(columns)
+
+
+def confusion_table(rng: np.random.Generator) -> pa.Table:
+    pairs = [(truth, prediction) for truth in EMOTIONS for prediction in EMOTIONS]
+    return pa.table(
+        {
+            "model_version": ["3"] * len(pairs),
+            "condition": ["clean"] * len(pairs),
+            "truth": [truth for truth, _ in pairs],
+            "prediction": [prediction for _, prediction in pairs],
+            "num_segments": [
+                int(rng.integers(60, 90) if t == p else rng.integers(2, 20)) for t, p in pairs
+            ],
+        }
+    )
+
+
+def write_statistics(folder: str, rows: Iterable[dict]) -> None:
+    table = pa.Table.from_pylist(list(rows), schema=STATISTICS)
+    storage.write_table(storage.join(folder, "statistics.parquet"), table)
+
+
+@pytest.fixture
+def make_audit(tmp_path: Path) -> MakeAudit:
+    """make(rows=[...] | kind="dimensions"|"emotion", num_speakers=14, audit={...}) -> folder"""
+
+    def make(
+        kind: str = "dimensions",
+        *,
+        rows: Iterable[dict] | None = None,
+        num_speakers: int = 14,
+        speaker_name: str = "speaker-{:03d}",
+        audit: dict | None = None,
+        pairs: Iterable[dict] = ({},),
+        name: str = "audit",
+    ) -> str:
+        folder = str(tmp_path / name)
+        rng = np.random.default_rng(7)
+        makes = dimension_rows if kind == "dimensions" else emotion_rows
+        pairs = list(pairs)
+        made = [r for pair in pairs for r in makes(rng, **pair)] if rows is None else list(rows)
+        write_statistics(folder, made)
+        targets, metric = (
+            (DIMENSIONS, "concordance_cc") if kind == "dimensions" else (("emotion",), "accuracy")
+        )
+        speakers = [
+            speaker_table(rng, num_speakers, targets, metric, speaker_name, **pair)
+            for pair in pairs
+        ]
+        storage.write_table(f"{folder}/speakers.parquet", pa.concat_tables(speakers))
+        ledger = [ledger_of(kind, pair) for pair in pairs]
+        if kind == "dimensions":
+            densities = pa.concat_tables([density_table(rng, **pair) for pair in pairs])
+            storage.write_table(f"{folder}/densities.parquet", densities)
+        else:
+            storage.write_table(f"{folder}/confusion.parquet", confusion_table(rng))
+        storage.write_json(
+            f"{folder}/audit.json", AUDIT | {"ledger": {"models": ledger}} | (audit or {})
+        )
+        return folder
+
+    return make
+
+
+def ledger_of(kind: str, pair: dict) -> dict:
+    """480 of 482 predictions matched; as pipelines.join_ledger writes it."""
+    scored = DIMENSIONS if kind == "dimensions" else ("emotion",)
+    counts = {
+        "predictions": 482,
+        "duplicate_predictions": 0,
+        "conflicting_duplicates": 0,
+        "unmatched_predictions": 2,
+        "matched": 480,
+        "matched_without_speaker": 0,
+        "unmatched_metadata": 960,
+    }
+    for target in (*DIMENSIONS, "emotion"):
+        num = 480 if target in scored else 0
+        counts |= {f"{target}_scored": num, f"{target}_prediction_missing": 480 - num}
+        counts |= {f"{target}_truth_missing": 0}
+    return {"model_version": "3", "condition": "clean"} | pair | counts
+
+
+AUDIT = {
+    "schema_version": 1,
+    "seed": 0,
+    "num_replicates": 1000,
+    "configuration": {"slices": ["accent", "sex"], "truth_range": [0.0, 1.0]},
+    "notes": ["model 3, clean: 2 predictions are not in the metadata"],
+    "runs": [{"model_uri": "models:/demo/3", "model_version": "3", "weights_sha256": "0f" * 32}],
+}
+
+
+@pytest.fixture
+def hostile_rows() -> Callable[[str], list[dict]]:
+    """Rows in which every name is the same hostile text."""
+
+    def make(name: str) -> list[dict]:
+        rng = np.random.default_rng(3)
+        rows = list(dimension_rows(rng))
+        at = {"slice_by": name, "model_version": "3"}
+        rows += [
+            row("concordance_cc", 0.5, slice=f"{name}={value}", **at) for value in (name, "plain")
+        ]
+        comparison = f"{name}={name}-{name}=plain"
+        rows.append(gap_row(comparison, -0.2, fails=True, **at))
+        rows.append(gap_row(f"{name}=plain-rest", None, fails=False, **at, **SUPPRESSED))
+        rows.append(row(f"recall[{name}]", 0.5, target="emotion"))
+        return rows
+
+    return make
+
+
+@pytest.fixture
+def many_groups() -> Callable[..., list[dict]]:
+    """More conditions, columns and groups than a page can hold, with long names."""
+
+    def make(*, num_pairs: int, num_columns: int, num_slices: int, name: str) -> list[dict]:
+        rng = np.random.default_rng(4)
+        rows = []
+        for pair in range(num_pairs):
+            at = {"condition": f"c{pair}"}
+            rows += dimension_rows(rng, **at)
+            for column in range(num_columns):
+                by = f"{column}{name}"
+                for index in range(num_slices):
+                    of = at | {"slice_by": by, "slice": f"{by}={index}{name}"}
+                    rows.append(row("concordance_cc", 0.5, **of))
+                    comparison = f"{of['slice']}-rest"
+                    rows.append(gap_row(comparison, -0.2, fails=True, slice_by=by, **at))
+        return rows
+
+    return make
