@@ -15,15 +15,13 @@ The folder holds `statistics.parquet`, `speakers.parquet`, `densities.parquet`, 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 
+from pipelines.audit_config import AUDIT_FILE, NUM_PARTITIONS, AuditConfig, AuditSummary
 from pipelines.join_ledger import JoinLedger
 from pipelines.runner import pipeline_options
 from pipelines.transforms.bootstrapping import (
@@ -40,67 +38,9 @@ from pipelines.transforms.reading import (
     read_predictions,
 )
 from pipelines.transforms.speakers import DENSITIES, sum_up_speakers
-from pipelines.transforms.writing import JUDGED_METRICS, SIGNIFICANCE, TABLES, write_kind
+from pipelines.transforms.writing import TABLES, write_kind
 from ser_model import storage
 from ser_model.schema import SCHEMA_VERSION, ConfigError
-
-NUM_PARTITIONS = 32
-"""Partitions of segments, and of speakers: at ten million rows some 300 thousand rows each. A
-constant of the code and not of the machine, because the order of a sum is part of the bytes."""
-
-AUDIT_FILE = "audit.json"
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditConfig:
-    """What is computed.
-
-    Attributes:
-        slices: metadata columns to slice by, alone or crossed: (("sex",), ("sex", "accent")).
-        seed: of the bootstrap.
-        num_replicates: of the bootstrap; 1 or more.
-        truth_range: scale of the truth in the metadata, mapped to 0..1.
-    """
-
-    slices: tuple[tuple[str, ...], ...] = ()
-    seed: int = 0
-    num_replicates: int = 1000
-    truth_range: tuple[float, float] = (0.0, 1.0)
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be computed."""
-        if self.num_replicates < 1:
-            raise ConfigError(f"the number of replicates is {self.num_replicates}, not 1 or more")
-
-    def to_json(self) -> dict[str, object]:
-        """Return all that decides the numbers, as it stands in audit.json."""
-        return {
-            "slices": [",".join(slice_by) for slice_by in self.slices],
-            "truth_range": list(self.truth_range),
-            "num_partitions": NUM_PARTITIONS,
-            "judged_metrics": list(JUDGED_METRICS),
-            "significance": SIGNIFICANCE,
-            "seed": self.seed,
-            "num_replicates": self.num_replicates,
-            "schema_version": SCHEMA_VERSION,
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditSummary:
-    """What an audit found.
-
-    Attributes:
-        output: the folder.
-        audit: the content of audit.json.
-        statistics: schema.STATISTICS.
-    """
-
-    output: str
-    audit: Mapping[str, Any]
-    statistics: pa.Table
 
 
 def audit(

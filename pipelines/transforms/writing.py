@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.audit_config import JUDGED_METRICS, SIGNIFICANCE
 from pipelines.transforms.tables import (
     CONFUSION_ROWS,
     DENSITY_ROWS,
@@ -19,12 +20,6 @@ from pipelines.transforms.tables import (
 from ser_model import storage
 from ser_model.metrics.significance import holm
 from ser_model.schema import SPEAKERS, STATISTICS
-
-JUDGED_METRICS = ("concordance_cc_gap", "unweighted_average_recall_gap")
-"""The gaps that get a verdict, and so the family (per model and condition) that Holm corrects over.
-Other gaps keep their plain p-value: more tests in the family would only hide true gaps."""
-
-SIGNIFICANCE = 0.05
 
 
 def write_kind(element: tuple[str, Iterable[pa.RecordBatch]], output: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -89,16 +89,14 @@ def _regularised_beta(x: float, complement: float, a: float, b: float) -> float:
     return 1.0 - front * _continued_fraction(_beta_coefficients(complement, b, a)) / b
 
 
-def _beta_coefficients(x: float, a: float, b: float, num_terms: int = 500) -> Sequence[float]:
-    coefficients = []
+def _beta_coefficients(x: float, a: float, b: float, num_terms: int = 500) -> Iterator[float]:
     for m in range(num_terms):
         if m > 0:
-            coefficients.append(m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)))
-        coefficients.append(-(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)))
-    return coefficients
+            yield m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        yield -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
 
 
-def _continued_fraction(coefficients: Sequence[float]) -> float:
+def _continued_fraction(coefficients: Iterable[float]) -> float:
     """1 / (1 + c1 / (1 + c2 / (1 + ...))) by Lentz's method, to 1e-15."""
     tiny = 1e-300
     numerator, denominator, value = 1.0, 0.0, 1.0

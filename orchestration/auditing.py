@@ -1,0 +1,238 @@
+"""Audits runs: finds what of them counts, hands it to the Beam pipeline, and does nothing twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from orchestration.ledger import committed_files
+from pipelines.audit_config import AUDIT_FILE, AuditConfig, AuditSummary
+from ser_model import storage
+from ser_model.manifest import read_metadata
+from ser_model.schema import ConfigError, ManifestError, RunError
+from ser_model.table_files import EXTENSIONS
+
+if TYPE_CHECKING:
+    from pipelines.transforms.reading import PredictionFile
+
+DEFAULT_SLICES = ("sex", "accent")
+"""Metadata columns that are sliced by where nothing else is asked for, if they exist."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditedRun:
+    """A run, or a file of predictions from elsewhere.
+
+    Attributes:
+        uri: as it was given.
+        model: how one model is told from another (model_uri, weights_sha256); None for a file.
+        model_version: as the run says; None for a file, which says so itself.
+        files: where the predictions are.
+        sha256: hash of the predictions.
+        about: what audit.json says of it.
+    """
+
+    uri: str
+    model: tuple[str, str] | None
+    model_version: str | None
+    files: tuple[str, ...]
+    sha256: str
+    about: Mapping[str, object]
+
+
+def audit_runs(
+    runs: Sequence[str],
+    metadata_uri: str,
+    output: str,
+    *,
+    slices: Sequence[tuple[str, ...]] | None = None,
+    seed: int = 0,
+    truth_range: tuple[float, float] = (0.0, 1.0),
+    num_replicates: int = 1000,
+    beam_options: Sequence[str] = (),
+    provenance: Mapping[str, object] | None = None,
+) -> AuditSummary:
+    """Audit the predictions of runs against the truth in the metadata.
+
+    An audit that is complete is not made again, if nothing changed that it depends on.
+
+    Args:
+        runs: folders of `serval score`, or files of predictions of any other tool.
+        metadata_uri: manifest, or table with `segment_id`.
+        output: folder to write.
+        slices: metadata columns to slice by, alone or crossed; None for DEFAULT_SLICES.
+        seed: of the bootstrap.
+        truth_range: scale of the truth.
+        num_replicates: of the bootstrap.
+        beam_options: options of Beam, as on its command line.
+        provenance: what audit.json is to say besides, for example of the corpus.
+
+    Raises:
+        RunError: a run is absent or incomplete, the folder holds another audit, or the join leaves
+            nothing to audit.
+        ManifestError: the metadata cannot be used.
+        ConfigError: a column to slice by does not exist, or an option is out of range.
+    """
+    audited = [_find_run(uri) for uri in runs]
+    metadata_sha256 = _metadata_sha256(metadata_uri)
+    wanted = AuditConfig(
+        slices=() if slices is None else tuple(slices),
+        seed=seed,
+        num_replicates=num_replicates,
+        truth_range=truth_range,
+    )
+    identity = {
+        **wanted.to_json(),
+        "slices": None if slices is None else [",".join(slice_by) for slice_by in slices],
+        "seed": seed,
+        "num_replicates": num_replicates,
+        "metadata_sha256": metadata_sha256,
+        "predictions": sorted(
+            (run.sha256, run.model_version or storage.name(run.uri)) for run in audited
+        ),
+        "code_version": version("serval"),
+    }
+    inputs_sha256 = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    done = _find_audit(output, inputs_sha256)
+    if done is not None:
+        logger.info("audit: %s is complete already", output)
+        return done
+    metadata = read_metadata(metadata_uri, truth_range=truth_range)
+    config = AuditConfig(
+        slices=_choose_slices(metadata_uri, metadata.column_names, slices),
+        seed=seed,
+        num_replicates=num_replicates,
+        truth_range=truth_range,
+    )
+    del metadata  # the pipeline reads it where it runs
+    logger.info("audit: joining %d runs with %s", len(audited), metadata_uri)
+
+    from pipelines.audit import audit
+
+    return audit(
+        _prediction_files(audited),
+        metadata_uri,
+        output,
+        config=config,
+        beam_options=beam_options,
+        provenance={
+            **(provenance or {}),
+            "inputs_sha256": inputs_sha256,
+            "code_version": version("serval"),
+            "runs": [run.about for run in audited],
+            "metadata": {"uri": metadata_uri, "sha256": metadata_sha256},
+        },
+    )
+
+
+def parse_slice(text: str) -> tuple[str, ...]:
+    """Read COL or COL,COL.
+
+    >>> parse_slice("sex,accent")
+    ('sex', 'accent')
+
+    Raises:
+        ConfigError: a column has no name or stands there twice.
+    """
+    columns = tuple(column.strip() for column in text.split(","))
+    if not all(columns) or len(set(columns)) < len(columns):
+        raise ConfigError(f"--slice {text!r} is not COLUMN or COLUMN,COLUMN")
+    return columns
+
+
+def _find_run(uri: str) -> AuditedRun:
+    if uri.lower().endswith(EXTENSIONS):
+        sha256 = _file_sha256(uri)
+        about: dict[str, object] = {"uri": uri, "sha256": sha256}
+        return AuditedRun(
+            uri=uri, model=None, model_version=None, files=(uri,), sha256=sha256, about=about
+        )
+    committed = committed_files(uri)
+    run = committed.run
+    identity: Mapping[str, Any] = run["identity"]
+    return AuditedRun(
+        uri=uri,
+        model=(identity["model_uri"], identity["weights_sha256"]),
+        model_version=identity["model_version"],
+        files=committed.predictions,
+        sha256=run["content_sha256"],
+        about={"uri": uri, **run},
+    )
+
+
+def _prediction_files(audited: Sequence[AuditedRun]) -> list[PredictionFile]:
+    """Name the models: by version, or by URI where two models have the same version."""
+    from pipelines.transforms.reading import PredictionFile
+
+    models: dict[str, set[tuple[str, str]]] = {}
+    for run in audited:
+        if run.model is not None and run.model_version is not None:
+            models.setdefault(run.model_version, set()).add(run.model)
+    files = []
+    for run in audited:
+        name = run.model_version
+        if name is not None and run.model is not None and len(models[name]) > 1:
+            name = run.model[0]
+            if sum(model[0] == name for model in models[str(run.model_version)]) > 1:
+                raise RunError(
+                    f"{run.uri}: two models with different weights are both called {name}; "
+                    "audit them apart"
+                )
+        files += [PredictionFile(uri=file, model_version=name) for file in run.files]
+    return files
+
+
+def _choose_slices(
+    metadata_uri: str, columns: Sequence[str], slices: Sequence[tuple[str, ...]] | None
+) -> tuple[tuple[str, ...], ...]:
+    if slices is None:
+        return tuple((column,) for column in DEFAULT_SLICES if column in columns)
+    for column in (column for slice_by in slices for column in slice_by):
+        if column not in columns:
+            raise ConfigError(
+                f"cannot slice by {column!r}: {metadata_uri} has the columns {', '.join(columns)}"
+            )
+    return tuple(dict.fromkeys(tuple(slice_by) for slice_by in slices))
+
+
+def _find_audit(output: str, inputs_sha256: str) -> AuditSummary | None:
+    uri = storage.join(output, AUDIT_FILE)
+    try:
+        found = storage.read_json(uri)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise RunError(f"{uri} is damaged: {error}; choose another --output") from error
+    if found.get("inputs_sha256") != inputs_sha256:
+        raise RunError(
+            f"{output} holds an audit of other runs, metadata or options; choose another --output"
+        )
+    statistics = storage.read_table(storage.join(output, "statistics.parquet"))
+    return AuditSummary(output=output, audit=found, statistics=statistics)
+
+
+def _metadata_sha256(uri: str) -> str:
+    try:
+        return _file_sha256(uri)
+    except RunError as error:
+        raise ManifestError(str(error)) from error
+
+
+def _file_sha256(uri: str) -> str:
+    digest = hashlib.sha256()
+    try:
+        with storage.open_binary(uri) as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except FileNotFoundError as error:
+        raise RunError(f"{uri} does not exist") from error
+    except OSError as error:
+        raise RunError(f"{uri} cannot be read: {error}") from error
+    return digest.hexdigest()

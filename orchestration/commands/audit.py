@@ -1,0 +1,61 @@
+"""`serval audit`: predictions and truth to statistics."""
+
+from __future__ import annotations
+
+import argparse
+
+from orchestration.commands.summary import Summary
+
+HELP = "compare predictions with the truth: CCC, UAR ..., by group and speaker, with intervals"
+EXAMPLE = "serval audit run --metadata manifest.csv --output audit --slice sex --slice sex,accent"
+TAKES_BEAM_OPTIONS = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "runs",
+        metavar="RUN",
+        nargs="+",
+        help="folder of `serval score`, or predictions of any other tool (.parquet, .csv, .jsonl)",
+    )
+    parser.add_argument(
+        "--metadata", required=True, metavar="M", help="manifest, or table with segment_id"
+    )
+    parser.add_argument("--output", required=True, metavar="AUDIT", help="folder to write")
+    parser.add_argument(
+        "--slice",
+        action="append",
+        metavar="COL|COL,COL",
+        help="metadata columns to compare groups by (default: sex and accent where they exist)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+    parser.add_argument(
+        "--truth-range", default="0:1", metavar="LOW:HIGH", help="scale of the truth (default: 0:1)"
+    )
+    parser.add_argument(
+        "--replicates",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="of the bootstrap (default: %(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> Summary:
+    """Audit, and tell what was found."""
+    from orchestration.audit_text import audit_data, audit_text
+    from orchestration.auditing import audit_runs, parse_slice
+    from ser_model.manifest import parse_truth_range
+
+    summary = audit_runs(
+        args.runs,
+        args.metadata,
+        args.output,
+        slices=None if args.slice is None else [parse_slice(text) for text in args.slice],
+        seed=args.seed,
+        truth_range=parse_truth_range(args.truth_range),
+        num_replicates=args.replicates,
+        beam_options=args.beam_options,
+    )
+    return Summary(text=audit_text(summary), data=audit_data(summary))
