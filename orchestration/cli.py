@@ -1,4 +1,4 @@
-"""The command ``serval``: parses arguments, runs one command, prints its summary, sets the exit code.
+"""The command ``serval``: runs one command, prints its summary, returns its exit code.
 
 Each command is a module of `orchestration.commands`. Those import what is heavy (torch, Ray, Beam,
 MLflow) only when they run, so that ``serval --help`` answers at once.
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         return _fail("interrupted: run the same command again to resume", UnfinishedError.exit_code)
-    except Exception:  # noqa: BLE001  a defect must not end with 1, which means "the answer is no"
+    except Exception:  # a defect must not end with 1, which means "the answer is no"
         logger.exception("serval %s failed unexpectedly; please report this", args.command)
         return UnfinishedError.exit_code
     print(json.dumps(summary.data, sort_keys=True) if args.json else summary.text)
