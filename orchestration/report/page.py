@@ -12,7 +12,13 @@ from orchestration.report import wording
 from orchestration.report.audit_folder import AuditFolder, Statistic
 from orchestration.report.fairness import ColumnPanel, column_panels
 from orchestration.report.figures import Axis, DensityFigure, density_figure, interval_axis
-from orchestration.report.provenance import Provenance, data_light, ledger_counts, read_provenance
+from orchestration.report.provenance import (
+    Provenance,
+    data_light,
+    ledger_counts,
+    model_names,
+    read_provenance,
+)
 from orchestration.report.speakers import SpeakerPanel, pick_metric, speaker_panel
 from orchestration.report.verdict import Light, Verdict, headline_rows, judge, summarise
 from ser_model.schema import CLEAN, DIMENSIONS, RunError
@@ -153,12 +159,13 @@ def _section(
 ) -> Section:
     overall = [s for s in statistics if s.slice_by == ""]
     counts = ledger_counts(folder)
+    names = model_names(folder)
     by_target = {
         target: {s.metric: s for s in overall if s.target == target} for target in DIMENSIONS
     }
     return Section(
         number=number,
-        title=wording.title(row.model_version, row.condition),
+        title=wording.title(names.get(row.model_version, row.model_version), row.condition),
         lights=(*row.verdict.lights, data_light(counts.get((row.model_version, row.condition)))),
         verdict=row.verdict,
         dimensions=tuple((target, of) for target, of in by_target.items() if of),

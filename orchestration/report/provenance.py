@@ -80,7 +80,7 @@ def read_provenance(folder: AuditFolder) -> Provenance:
     facts = [*flatten({name: part for name, part in audit.items() if name not in elsewhere})]
     facts.append(("statistics.parquet sha256", folder.statistics_sha256))
     return Provenance(
-        ledger=_ledger(ledger_counts(folder)),
+        ledger=_ledger(ledger_counts(folder), uris=model_names(folder)),
         notes=tuple(str(note)[:MAX_FACT_LENGTH] for note in audit.get("notes", [])[:MAX_NOTES]),
         facts=tuple(facts[:MAX_FACTS]),
         num_facts=len(facts),
@@ -99,6 +99,16 @@ def ledger_counts(folder: AuditFolder) -> dict[tuple[str, str], Mapping[str, int
         }
         for model in models
     }
+
+
+def model_names(folder: AuditFolder) -> dict[str, str]:
+    """Return the URI of each model version, where the audited runs name exactly one."""
+    uris: dict[str, set[str]] = {}
+    for run in folder.audit.get("runs", ()):
+        identity = run.get("identity", {})
+        if "model_version" in identity and "model_uri" in identity:
+            uris.setdefault(identity["model_version"], set()).add(identity["model_uri"])
+    return {version: found.pop() for version, found in uris.items() if len(found) == 1}
 
 
 def data_light(counts: Mapping[str, int] | None) -> Light:
@@ -140,7 +150,9 @@ def flatten(content: Json, prefix: str = "") -> Iterable[tuple[str, str]]:
         yield prefix[:MAX_FACT_LENGTH], _text(content)[:MAX_FACT_LENGTH]
 
 
-def _ledger(counts: Mapping[tuple[str, str], Mapping[str, int]]) -> Ledger:
+def _ledger(
+    counts: Mapping[tuple[str, str], Mapping[str, int]], *, uris: Mapping[str, str]
+) -> Ledger:
     shown = list(counts.items())[:MAX_LEDGER_COLUMNS]
     columns = [of_model for _, of_model in shown]
     words = dict(_LEDGER_WORDS)
@@ -149,7 +161,7 @@ def _ledger(counts: Mapping[tuple[str, str], Mapping[str, int]]) -> Ledger:
             words |= {f"{target}_{kind}": f"{target}: {w}" for kind, w in _TARGET_WORDS.items()}
     names = [name for name in words if any(name in of_model for of_model in columns)]
     return Ledger(
-        models=tuple(wording.title(*model) for model, _ in shown),
+        models=tuple(wording.title(uris.get(v, v), condition) for (v, condition), _ in shown),
         num_models=len(counts),
         rows=tuple((words[name], tuple(column.get(name) for column in columns)) for name in names),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from dataclasses import dataclass, replace
 
@@ -67,6 +68,11 @@ def render_report(audit_uri: str, output: str) -> ReportSummary:
 
 def render_page(page: Page) -> str:
     """Return the report as HTML; all text from data is escaped."""
+    return _environment().get_template(TEMPLATE).render(page=page)
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("orchestration.report"),
         autoescape=True,  # for every template, whatever its name ends in
@@ -87,4 +93,4 @@ def render_page(page: Page) -> str:
         zip=zip,
     )
     environment.globals.update(max_findings=MAX_FINDINGS, wanted=WANTED)
-    return environment.get_template(TEMPLATE).render(page=page)
+    return environment

@@ -100,13 +100,14 @@ def sentence_case(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def title(model_version: str, condition: str) -> str:
-    """Write a model and a condition as a heading.
+def title(model: str, condition: str) -> str:
+    """Write a model (its version, file or URI) and a condition as a heading.
 
-    >>> title("3", "clean")
-    'Model 3, clean'
+    >>> title("3", "clean"), title("models:/demo/3", "clean")
+    ('Model 3, clean', 'models:/demo/3, clean')
     """
-    return f"Model {name(model_version)}, {name(condition)}"
+    prefix = "" if ":" in model else "Model "
+    return f"{prefix}{name(model)}, {name(condition)}"
 
 
 def value_of(slice_name: str, slice_by: str) -> str:

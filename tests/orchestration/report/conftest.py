@@ -101,17 +101,17 @@ def speaker_table(
     **pair: object,
 ) -> pa.Table:
     """`num` speakers for each target; the first has no value."""
-    columns: dict[str, list] = {field: [] for field in SPEAKERS.names}
+    parts = []
     for target in targets:
         values = np.clip(rng.normal(0.6, 0.13, num), -0.8, 0.86)
-        for index, value in enumerate(values.tolist()):
-            made = row(metric, value, 0.12, target=target, num_segments=34, **pair)
-            made |= {"speaker_id": name.format(index), "num_speakers": 1}
-            if index == 0:
-                made |= {"value": None, "ci_low": None, "ci_high": None, "reason": "no variance"}
-            for field, cells in columns.items():
-                cells.append(made[field])
-    return pa.table(columns, schema=SPEAKERS)
+        values[0] = np.nan
+        made = row(metric, 0.5, target=target, num_segments=34, num_speakers=1, **pair)
+        columns = {field: [made.get(field)] * num for field in SPEAKERS.names}
+        columns |= {"value": values, "ci_low": values - 0.12, "ci_high": values + 0.12}
+        columns |= {"speaker_id": [name.format(index) for index in range(num)]}
+        columns |= {"reason": ["no variance", *[None] * (num - 1)]}
+        parts.append(pa.table(columns, schema=SPEAKERS))
+    return pa.concat_tables(parts)
 
 
 def density_table(rng: np.random.Generator, num_segments: int = 480, **pair: str) -> pa.Table:
