@@ -38,6 +38,8 @@ DENSITIES = "densities"
 KEY = ("model_version", "condition", "slice_by", "slice", "target", "speaker_id")
 """What a speaker's sums are of."""
 
+_MODEL_AND_SPEAKER = ("model_version", "condition", "speaker_id")
+
 _KEY_FIELDS = [pa.field(name, pa.string()) for name in KEY]
 _MOMENT_FIELDS = [pa.field(name, pa.float64()) for name in CoMoments.zeros().as_columns()]
 
@@ -130,41 +132,42 @@ def _sums_of_dimensions(joined: pa.Table) -> Iterator[pa.Table]:
         truth = floats(scored, f"truth_{dimension}")
         prediction = floats(scored, f"prediction_{dimension}")
         for slice_by in _slice_columns(scored):
-            keys = _keys(scored, slice_by, dimension)
-            first_rows, groups = group_rows(keys, keys.column_names)
+            first_rows, groups = group_rows(scored, [*_MODEL_AND_SPEAKER, slice_by])
             moments = CoMoments.from_groups(truth, prediction, groups, len(first_rows))
-            yield _with_moments(keys.take(pa.array(first_rows)), moments)
+            yield _with_moments(_keys(scored, first_rows, slice_by, dimension), moments)
 
 
 def _sums_of_emotions(joined: pa.Table) -> Iterator[pa.Table]:
     scored = _scored(joined, "emotion")
+    pair = ["truth_emotion", "prediction_emotion"]
     for slice_by in _slice_columns(scored):
-        keys = _keys(scored, slice_by, "emotion")
-        for position, side in enumerate(("truth", "prediction"), start=len(KEY)):
-            keys = keys.set_column(position, side, scored.column(f"{side}_emotion"))
-        first_rows, groups = group_rows(keys, keys.column_names)
+        first_rows, groups = group_rows(scored, [*_MODEL_AND_SPEAKER, slice_by, *pair])
         nothing = CoMoments.zeros((len(first_rows),)).as_columns()
         counts = {**nothing, "n": np.bincount(groups).astype(np.float64)}
-        yield _with_moments(keys.take(pa.array(first_rows)), CoMoments(**counts))
+        yield _with_moments(_keys(scored, first_rows, slice_by, "emotion"), CoMoments(**counts))
 
 
 def _slice_columns(joined: pa.Table) -> Sequence[str]:
     return [name for name in joined.column_names if name.startswith(SLICE_PREFIX)]
 
 
-def _keys(scored: pa.Table, slice_column: str, target: str) -> pa.Table:
-    num_rows = scored.num_rows
+def _keys(
+    scored: pa.Table, first_rows: np.ndarray[Any, Any], slice_column: str, target: str
+) -> pa.Table:
+    """Return KEY and the pair of emotions of each group of rows."""
+    heads = scored.take(pa.array(first_rows))
     columns = {
-        "model_version": scored.column("model_version"),
-        "condition": scored.column("condition"),
-        "slice_by": pa.repeat(slice_column.removeprefix(SLICE_PREFIX), num_rows),
-        "slice": scored.column(slice_column),
-        "target": pa.repeat(target, num_rows),
-        "speaker_id": scored.column("speaker_id"),
-        "truth": pa.repeat("", num_rows),
-        "prediction": pa.repeat("", num_rows),
+        "model_version": heads.column("model_version"),
+        "condition": heads.column("condition"),
+        "slice_by": pa.repeat(slice_column.removeprefix(SLICE_PREFIX), len(heads)),
+        "slice": heads.column(slice_column),
+        "target": pa.repeat(target, len(heads)),
+        "speaker_id": heads.column("speaker_id"),
     }
-    return pa.table(columns).combine_chunks()
+    for side in ("truth", "prediction"):
+        is_emotion = target == "emotion"
+        columns[side] = heads.column(f"{side}_emotion") if is_emotion else pa.repeat("", len(heads))
+    return pa.table(columns)
 
 
 def _with_moments(keys: pa.Table, moments: CoMoments) -> pa.Table:
