@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ser_model.models.backbone import Backbone
-from ser_model.models.logmel import HOP_SAMPLES, MIN_SAMPLES, NUM_MELS, LogMel
+from ser_model.models.logmel import MIN_SAMPLES, NUM_MELS, LogMel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,7 @@ class Cnn14Config:
 
     Attributes:
         kind: name of the backbone.
+        hop_samples: between two frames of the spectrogram, at 16 kHz.
         channels: width of each block.
         pool: how 2 x 2 neighbours of time and frequency become one. PANNs averages; the papers that
             build on it say that they take the maximum.
@@ -34,6 +35,7 @@ class Cnn14Config:
     """
 
     kind: Literal["cnn14"] = "cnn14"
+    hop_samples: int = 160
     channels: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048)
     pool: Literal["avg", "max"] = "avg"
     num_pools: int = 5
@@ -41,6 +43,8 @@ class Cnn14Config:
 
     def __post_init__(self) -> None:
         """Refuse what gives no network."""
+        if self.hop_samples < 1:
+            raise ValueError(f"hop_samples {self.hop_samples} is not positive")
         if not self.channels or min(self.channels) < 1:
             raise ValueError(f"channels {list(self.channels)} must be a list of counts from 1 on")
         highest = min(len(self.channels), NUM_MELS.bit_length() - 1)
@@ -58,9 +62,9 @@ class Cnn14(Backbone):
         super().__init__()
         self.num_hidden = config.channels[-1]
         # Every pool halves the frames, rounding down; one must be left.
-        self.min_samples = max(MIN_SAMPLES, (2**config.num_pools - 1) * HOP_SAMPLES)
-        self.logmel = LogMel()
-        self.mel_norm = nn.BatchNorm2d(NUM_MELS)
+        self.min_samples = max(MIN_SAMPLES, (2**config.num_pools - 1) * config.hop_samples)
+        self.logmel = LogMel(hop_samples=config.hop_samples)
+        self.mel_norm = nn.BatchNorm1d(NUM_MELS)
         self.blocks = nn.ModuleList(
             ConvBlock(
                 num_in,
@@ -80,8 +84,10 @@ class Cnn14(Backbone):
 
     def forward(self, inputs_BT: Tensor, num_inputs_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return hidden_BTD and num_frames_B of a log-mel spectrogram [B, T, M]."""
-        # BatchNorm2d normalises its second axis: the mel bands stand there for the moment.
-        maps_BCTM = self.mel_norm(inputs_BT[:, None].transpose(1, 3)).transpose(1, 3)
+        # BatchNorm1d normalises its second axis: the mel bands stand there for the moment.
+        maps_BCTM = self.mel_norm(inputs_BT.transpose(1, 2)).transpose(1, 2)[:, None]
+        # On a CPU, small convolutions run two to three times faster with the channels last.
+        maps_BCTM = maps_BCTM.contiguous(memory_format=torch.channels_last)
         num_frames_B = num_inputs_B
         for block in self.blocks:
             maps_BCTM, num_frames_B = block(maps_BCTM, num_frames_B)

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 SAMPLING_RATE_HZ = 16_000
 WINDOW_SAMPLES = 512
-HOP_SAMPLES = 160
 NUM_MELS = 64
 LOW_HZ, HIGH_HZ = 50.0, 8000.0
 POWER_FLOOR = 1e-10
@@ -30,13 +29,14 @@ MIN_SAMPLES = _MARGIN_SAMPLES + 1
 class LogMel(nn.Module):
     """Waveforms to log-mel spectrograms in dB; has no parameters.
 
-    The frames are centred: frame t lies around sample 160 t, and both ends are reflected. Each row
-    is reflected at its own true end, so that a row's frames do not depend on the padding.
+    The frames are centred: frame t lies around sample t * hop, and both ends are reflected. Each
+    row is reflected at its own true end, so that a row's frames do not depend on the padding.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, hop_samples: int = 160) -> None:
         """Compute window and filters; they are constants and are not stored with the weights."""
         super().__init__()
+        self.hop_samples = hop_samples
         window_N = torch.hann_window(WINDOW_SAMPLES, periodic=True)
         self.window_N: Tensor
         self.filters_FM: Tensor
@@ -53,20 +53,16 @@ class LogMel(nn.Module):
             num_samples_B: true length of each row, at least MIN_SAMPLES.
 
         Returns:
-            logmel_BTM in dB, arbitrary behind a row's end; num_frames_B = 1 + num_samples // 160.
+            logmel_BTM in dB, arbitrary behind a row's end; num_frames_B = 1 + num_samples // hop.
         """
         with torch.autocast(waveform_BN.device.type, enabled=False):
             padded_BN = _reflect(waveform_BN.float(), num_samples_B)
-            frames_BTN = padded_BN.unfold(1, WINDOW_SAMPLES, HOP_SAMPLES)
+            frames_BTN = padded_BN.unfold(1, WINDOW_SAMPLES, self.hop_samples)
             spectrum_BTF = torch.fft.rfft(frames_BTN * self.window_N)
             power_BTF = spectrum_BTF.real.square() + spectrum_BTF.imag.square()
             mel_BTM = power_BTF @ self.filters_FM
-            return 10.0 * mel_BTM.clamp(min=POWER_FLOOR).log10(), count_frames(num_samples_B)
-
-
-def count_frames(num_samples_B: Tensor) -> Tensor:
-    """Return the frames of segments of so many samples."""
-    return num_samples_B // HOP_SAMPLES + 1
+            logmel_BTM = 10.0 * mel_BTM.clamp(min=POWER_FLOOR).log10()
+            return logmel_BTM, num_samples_B // self.hop_samples + 1
 
 
 def _reflect(waveform_BN: Tensor, num_samples_B: Tensor) -> Tensor:
