@@ -1,0 +1,84 @@
+"""``serval models``: what is in the registry, and what is in use."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+
+from orchestration.commands.summary import Summary
+
+HELP = "list, show, import and promote the models of the registry"
+EXAMPLE = "serval models promote models:/demo/1 --alias champion"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's actions."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("list", help="all versions with their aliases")
+    show = actions.add_parser("show", help="what a model is")
+    show.add_argument("uri", metavar="URI", help="models:/NAME/VERSION, models:/NAME@ALIAS, folder")
+    bring = actions.add_parser("import", help="register the model of a folder")
+    bring.add_argument("source", metavar="SOURCE", help="folder that `serval train` wrote")
+    bring.add_argument("--name", required=True, metavar="N", help="registered model")
+    promote = actions.add_parser("promote", help="give a version an alias")
+    promote.add_argument("uri", metavar="URI", help="models:/NAME/VERSION or models:/NAME@ALIAS")
+    promote.add_argument("--alias", required=True, metavar="ALIAS", help="champion, candidate ...")
+    for action in actions.choices.values():
+        # Also behind the action, where people write it; cli.py declares it in front.
+        action.add_argument(
+            "--json",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="print the summary as one JSON object",
+        )
+
+
+def run(args: argparse.Namespace) -> Summary:
+    """Do what the action says."""
+    return _ACTIONS[args.action](args)
+
+
+def _list(args: argparse.Namespace) -> Summary:
+    del args
+    from orchestration.registry import list_models
+
+    versions = list_models()
+    lines = [
+        f"{version.uri:<28} {version.task:<11} {version.weights_sha256[:12]}  "
+        f"{', '.join(version.aliases)}".rstrip()
+        for version in versions
+    ]
+    text = "\n".join(lines) or "no models yet; serval train RECIPE --name N makes one"
+    return Summary(
+        text=text, data={"models": [dataclasses.asdict(version) for version in versions]}
+    )
+
+
+def _show(args: argparse.Namespace) -> Summary:
+    from orchestration.registry import describe_model
+
+    facts = describe_model(args.uri)
+    width = max(map(len, facts))
+    lines = [
+        f"{name:<{width}}  {', '.join(value) if isinstance(value, list) else value}"
+        for name, value in facts.items()
+    ]
+    return Summary(text="\n".join(lines), data=facts)
+
+
+def _import(args: argparse.Namespace) -> Summary:
+    from orchestration.registry import register_model
+
+    version = register_model(args.source, name=args.name)
+    uri = f"models:/{args.name}/{version}"
+    return Summary(text=f"registered: {uri}", data={"model_uri": uri})
+
+
+def _promote(args: argparse.Namespace) -> Summary:
+    from orchestration.registry import promote
+
+    uri = promote(args.uri, args.alias).uri
+    return Summary(text=f"{args.alias}: {uri}", data={"model_uri": uri, "alias": args.alias})
+
+
+_ACTIONS = {"list": _list, "show": _show, "import": _import, "promote": _promote}

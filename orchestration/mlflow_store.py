@@ -1,0 +1,167 @@
+"""MLflow, opened quietly: the store of training runs, model versions and their aliases.
+
+MLflow's own environment variables choose the tracking server. Without them everything is in the
+working folder: `mlflow.db` (SQLite), and the files in `mlartifacts/` beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ser_model.models.base import EmotionModel
+from ser_model.models.storage import load_model, save_model
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment
+
+TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
+DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
+EXPERIMENT = "serval"
+FLAVOR = "serval"
+
+
+def tracking_uri() -> str:
+    """Return where MLflow keeps its store; a default for this working folder."""
+    uri = os.environ.get(TRACKING_VARIABLE, DEFAULT_TRACKING_URI)
+    path = _sqlite_path(uri)
+    return uri if path is None else f"sqlite:///{path.absolute()}"
+
+
+def shown_uri() -> str:
+    """Return the tracking URI for people: without user and password."""
+    return re.sub(r"//[^/@]*@", "//", tracking_uri())
+
+
+def open_client() -> MlflowClient:
+    """Open the store. The first time takes seconds: MLflow is imported, and makes its tables."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing is sent anywhere unasked
+    from mlflow import MlflowClient
+
+    for chatty in ("mlflow", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    path = _sqlite_path(tracking_uri())
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return MlflowClient(tracking_uri())
+
+
+def log_run(
+    client: MlflowClient,
+    *,
+    name: str,
+    params: Mapping[str, object],
+    curves: Sequence[Mapping[str, float]],
+    tags: Mapping[str, str],
+) -> str:
+    """Log a finished training as an MLflow run.
+
+    Args:
+        client: the store.
+        name: of the run.
+        params: by name; nested ones come with dotted names.
+        curves: metrics by name, one mapping an epoch.
+        tags: by name.
+
+    Returns:
+        The run's id.
+    """
+    from mlflow.entities import Metric, Param
+
+    run = client.create_run(_experiment(client).experiment_id, run_name=name, tags=dict(tags))
+    run_id: str = run.info.run_id
+    now_ms = run.info.start_time
+    metrics = [
+        Metric(metric, value, now_ms, epoch)
+        for epoch, values in enumerate(curves, start=1)
+        for metric, value in values.items()
+    ]
+    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()])
+    for start in range(0, len(metrics), 1000):  # MLflow takes no more at a time
+        client.log_batch(run_id, metrics=metrics[start : start + 1000])
+    client.set_terminated(run_id)
+    return run_id
+
+
+def log_model(
+    client: MlflowClient, folder: str, *, name: str, run_id: str | None
+) -> tuple[str, str]:
+    """Store a model as an MLflow model: with signature and example, and without pickle.
+
+    Args:
+        client: the store.
+        folder: that `save_model` wrote.
+        name: for people.
+        run_id: the run that it came from.
+
+    Returns:
+        MLflow's id of the model, and the URI of its folder.
+    """
+    model = load_model(folder)
+    logged = client.create_logged_model(
+        _experiment(client).experiment_id, name=name, source_run_id=run_id, model_type=FLAVOR
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        save_model(model, temporary)
+        _describe(model, temporary, run_id=run_id, model_id=logged.model_id)
+        client.log_model_artifacts(logged.model_id, temporary)
+    client.finalize_logged_model(logged.model_id, "READY")
+    return logged.model_id, logged.artifact_location
+
+
+def download(artifact_uri: str, folder: str) -> None:
+    """Copy what a tracking server keeps under a URI of its own into a local folder."""
+    open_client()
+    import mlflow.artifacts
+
+    found = mlflow.artifacts.download_artifacts(
+        artifact_uri=artifact_uri, tracking_uri=tracking_uri()
+    )
+    shutil.copytree(found, folder, dirs_exist_ok=True)
+
+
+def _experiment(client: MlflowClient) -> Experiment:
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        path = _sqlite_path(tracking_uri())
+        location = None if path is None else str(path.parent.absolute() / "mlartifacts")
+        experiment = client.get_experiment(client.create_experiment(EXPERIMENT, location))
+    return experiment
+
+
+def _describe(model: EmotionModel, folder: str, *, run_id: str | None, model_id: str) -> None:
+    """Write what makes a folder an MLflow model: MLmodel and input_example.json."""
+    import mlflow.pyfunc
+    import numpy as np
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    description = Model(run_id=run_id, model_id=model_id, model_uuid=model_id)
+    number = np.dtype(np.float32)
+    description.signature = ModelSignature(
+        inputs=Schema([TensorSpec(number, (-1, -1))]),
+        outputs=Schema([TensorSpec(number, (-1, len(model.targets)))]),
+    )
+    example = {"inputs": [[0.0] * model.min_samples]}
+    Path(folder, "input_example.json").write_text(json.dumps(example), encoding="utf-8")
+    description.saved_input_example_info = {
+        "artifact_path": "input_example.json",
+        "type": "ndarray",
+        "format": "tf-serving",
+    }
+    description.add_flavor(FLAVOR, task=model.task, targets=list(model.targets))
+    mlflow.pyfunc.add_to_model(description, loader_module="orchestration.mlflow_flavor")
+    description.save(str(Path(folder, "MLmodel")))
+
+
+def _sqlite_path(uri: str) -> Path | None:
+    prefix = "sqlite:///"
+    return Path(uri.removeprefix(prefix)) if uri.startswith(prefix) else None
