@@ -172,6 +172,8 @@ class _Line:
             self.at("audit"),
             slices=SLICES,
             seed=self.config.seed,
+            # The report has to say that this speech is synthetic.
+            provenance={"corpus": storage.read_json(self.at("corpus", "corpus.json"))},
         )
         return {"audit": self.at("audit")}
 

@@ -89,7 +89,7 @@ def summarise(verdicts: Sequence[Verdict]) -> Verdict:
     >>> def verdict(status):
     ...     return Verdict(status=status, sentence="", lights=(), findings=())
     >>> summarise([verdict(Status.FAIL), verdict(Status.PASS), verdict(Status.FAIL)]).sentence
-    'Of 3 audits of models and conditions 1 passes and 2 fail.'
+    '3 models and conditions were audited: 1 passes and 2 fail.'
     """
     counts = Counter(verdict.status for verdict in verdicts)
     words = {
@@ -106,7 +106,7 @@ def summarise(verdicts: Sequence[Verdict]) -> Verdict:
     listed = wording.enumerate_words(parts)
     return Verdict(
         status=most_serious(counts),
-        sentence=f"Of {len(verdicts)} audits of models and conditions {listed}.",
+        sentence=f"{len(verdicts)} models and conditions were audited: {listed}.",
         lights=(),
         findings=(),
     )
