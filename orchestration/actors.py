@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -46,20 +47,31 @@ class ScoringActor:
     def __init__(
         self, *, model: ModelSource, run_uri: str, identity: RunIdentity, device: str
     ) -> None:
-        """Load the model.
-
-        The number of threads is part of the run's identity, not of the machine's: the order of
-        sums depends on it, and results must not depend on who scored which shard.
-        """
-        torch.set_num_threads(identity.num_threads)
-        self._predictor = Predictor(
-            model.load(), device=device, dtype=identity.dtype, embeddings=identity.embeddings
-        )
+        """Describe the work; the model is loaded by the first call."""
+        self._model = model
         self._ledger = Ledger(run_uri, identity)
+        self._device = device
 
-    def ready(self) -> bool:
-        """Return True; that it returns tells that the model is loaded."""
-        return True
+    @cached_property
+    def _predictor(self) -> Predictor:
+        # The number of threads is part of the run's identity, not of the machine: the order of sums
+        # depends on it, and results must not depend on who scored which shard.
+        identity = self._ledger.identity
+        torch.set_num_threads(identity.num_threads)
+        return Predictor(
+            self._model.load(),
+            device=self._device,
+            dtype=identity.dtype,
+            embeddings=identity.embeddings,
+        )
+
+    def load(self) -> None:
+        """Load the model now, so that what is wrong with it shows before any shard is handed out.
+
+        Raises:
+            ModelError: as the model's source raises it.
+        """
+        _ = self._predictor
 
     def score_shard(self, number: int, shard: Shard, condition: str, attempt: str) -> ShardReport:
         """Score one shard under one condition and commit it.

@@ -6,18 +6,17 @@ At least once is enough here: the ledger lets one attempt at a shard count, whoe
 from __future__ import annotations
 
 import logging
-import os
+import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from orchestration.actors import ScoringActor, ShardReport
+from orchestration.actors import ShardReport
 from orchestration.commits import shard_name
 from orchestration.shard_plan import ShardPlan
 from ser_model.schema import InputError, UnfinishedError
@@ -30,11 +29,9 @@ MAX_ATTEMPTS = 3
 SHARDS_IN_FLIGHT = 2
 """Shards that an actor has been given: one that it scores, one so that it need not wait."""
 
-
-OBJECT_STORE_BYTES = 100_000_000
-"""Only shard descriptors and counts pass through Ray, so its default (30 % of memory) is waste."""
-
-WAIT_LINE_EVERY_S = 30.0
+MAX_LOADS = 60
+LOAD_AGAIN_AFTER_S = 0.5
+"""An actor that died is asked this often whether it is back; the wait is 30 s at least."""
 
 ActorHandle: TypeAlias = Any
 """Ray's handle of an actor, which has no useful static type."""
@@ -51,77 +48,36 @@ class ShardTask:
     condition: str
 
 
+@dataclass(slots=True, kw_only=True)
+class _Worker:
+    """An actor, and what it has been given.
+
+    Attributes:
+        actor: Ray's handle.
+        tasks: the shards that it holds, in the order in which it scores them.
+        loading: after its death, the call that tells when it is back.
+        num_loads: calls of that kind since its death.
+    """
+
+    actor: ActorHandle
+    tasks: dict[ObjectRef, ShardTask] = field(default_factory=dict)
+    loading: ObjectRef | None = None
+    num_loads: int = 0
+
+    def refs(self) -> list[ObjectRef]:
+        return [*self.tasks, *([] if self.loading is None else [self.loading])]
+
+    def has_room(self) -> bool:
+        return self.loading is None and len(self.tasks) < SHARDS_IN_FLIGHT
+
+    def load(self) -> None:
+        self.loading = self.actor.load.remote()
+        self.num_loads += 1
+
+
 def new_attempt() -> str:
     """Return a name that no other attempt has, on any machine."""
     return uuid.uuid4().hex[:16]
-
-
-@contextmanager
-def start_actors(
-    arguments: Mapping[str, Any], num_workers: int, device: str
-) -> Iterator[list[ActorHandle]]:
-    """Start scoring actors; on leaving, end them, and Ray too where it was started here.
-
-    A Ray that runs already in this process is used as it is, and RAY_ADDRESS, Ray's own variable,
-    names a cluster; else Ray is started on this machine alone.
-
-    Args:
-        arguments: those of ScoringActor.
-        num_workers: how many actors.
-        device: "cuda" gives each actor a GPU.
-
-    Raises:
-        UnfinishedError: an actor could not be started, by a model that does not load, for example.
-    """
-    started_here = not ray.is_initialized()
-    if started_here:
-        _start_ray(num_workers)
-    actors: list[ActorHandle] = []
-    try:
-        remote_actor = ray.remote(
-            num_cpus=1,
-            num_gpus=1 if device == "cuda" else 0,
-            max_restarts=-1,
-            # The dispatcher repeats a shard itself, under the name of a new attempt.
-            max_task_retries=0,
-        )(ScoringActor)
-        actors += [remote_actor.remote(**arguments) for _ in range(num_workers)]
-        _wait_until_ready(actors)
-        yield actors
-    finally:
-        if started_here:
-            ray.shutdown()
-        else:
-            for actor in actors:
-                ray.kill(actor)
-
-
-def _start_ray(num_workers: int) -> None:
-    # Under `uv run` Ray would start every worker through uv; ours run in this environment as it is.
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False, logging_level=logging.ERROR)
-        return
-    ray.init(
-        num_cpus=num_workers,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        object_store_memory=OBJECT_STORE_BYTES,
-    )
-
-
-def _wait_until_ready(actors: Sequence[ActorHandle]) -> None:
-    waiting = [actor.ready.remote() for actor in actors]
-    try:
-        while waiting:
-            ready, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=WAIT_LINE_EVERY_S)
-            ray.get(ready)
-            if waiting:
-                logger.info("waiting for %d of %d workers to start", len(waiting), len(actors))
-    except RayError as error:
-        raise UnfinishedError(f"a worker did not start: {error}") from error
 
 
 class Dispatcher:
@@ -131,9 +87,7 @@ class Dispatcher:
         """Dispatch shards of `plan` to handles of ScoringActor."""
         self._plan = plan
         self._waiting: deque[ShardTask] = deque()
-        self._in_flight: dict[ActorHandle, dict[ObjectRef, ShardTask]] = {
-            actor: {} for actor in actors
-        }
+        self._workers = [_Worker(actor=actor) for actor in actors]
         self._num_failures: Counter[ShardTask] = Counter()
         self._given_up: dict[ShardTask, str] = {}
 
@@ -146,10 +100,11 @@ class Dispatcher:
         """
         self._waiting.extend(tasks)
         self._submit()
-        while any(self._in_flight.values()):
-            refs = [ref for inside in self._in_flight.values() for ref in inside]
-            ref = ray.wait(refs, num_returns=1)[0][0]
-            report = self._collect(ref)
+        while self._waiting or any(worker.tasks for worker in self._workers):
+            if not self._workers:
+                raise UnfinishedError("no worker is left: run the same command again to resume")
+            refs = [ref for worker in self._workers for ref in worker.refs()]
+            report = self._collect(ray.wait(refs, num_returns=1)[0][0])
             self._submit()
             if report is not None:
                 yield report
@@ -162,38 +117,61 @@ class Dispatcher:
             )
 
     def _submit(self) -> None:
+        """Give out shards, one to each worker, then a second one to each."""
         for _ in range(SHARDS_IN_FLIGHT):
-            for actor, inside in self._in_flight.items():
-                if self._waiting and len(inside) < SHARDS_IN_FLIGHT:
+            for worker in self._workers:
+                if self._waiting and worker.has_room():
                     task = self._waiting.popleft()
                     shard = self._plan.shard(task.number)
-                    ref = actor.score_shard.remote(
+                    ref = worker.actor.score_shard.remote(
                         task.number, shard, task.condition, new_attempt()
                     )
-                    inside[ref] = task
+                    worker.tasks[ref] = task
 
     def _collect(self, ref: ObjectRef) -> ShardReport | None:
-        actor = next(a for a, inside in self._in_flight.items() if ref in inside)
+        """Take what a call ended with; None where it was not a shard's report."""
+        worker = next(worker for worker in self._workers if ref in worker.refs())
+        if ref == worker.loading:
+            self._end_loading(worker)
+            return None
         try:
-            report = cast(ShardReport, ray.get(ref))
+            report: ShardReport = ray.get(ref)  # type: ignore[assignment]  # a list only for a list
         except RayTaskError as error:
-            if isinstance(error.cause, InputError):
-                raise error.cause from error
-            self._blame(self._in_flight[actor].pop(ref), repr(error.cause))
+            _raise_if_input(error)
+            self._blame(worker.tasks.pop(ref), repr(error.cause))
             return None
         except RayError as error:
-            self._mourn(actor, error)
+            self._mourn(worker, error)
             return None
-        del self._in_flight[actor][ref]
+        del worker.tasks[ref]
         return report
 
-    def _mourn(self, actor: ActorHandle, error: RayError) -> None:
-        """Take back what a dead actor held; Ray starts it again by itself."""
-        first, *others = self._in_flight[actor].values()
-        self._in_flight[actor].clear()
+    def _mourn(self, worker: _Worker, error: RayError) -> None:
+        """Take back what a dead worker held, and wait until Ray has started it again.
+
+        Without the wait, shards that are handed to it now would fail by no fault of their own.
+        """
+        first, *others = worker.tasks.values()
+        worker.tasks.clear()
         self._waiting.extendleft(reversed(others))
-        # Shards are scored in the order of submission: only the first can have killed the actor.
+        # Shards are scored in the order of submission: only the first can have killed the worker.
         self._blame(first, f"the death of its worker ({type(error).__name__})")
+        worker.load()
+
+    def _end_loading(self, worker: _Worker) -> None:
+        loading: ObjectRef = worker.loading
+        worker.loading = None
+        try:
+            ray.get(loading)
+            worker.num_loads = 0
+        except RayError as error:
+            _raise_if_input(error)
+            if worker.num_loads < MAX_LOADS:
+                time.sleep(LOAD_AGAIN_AFTER_S)
+                worker.load()
+            else:
+                logger.warning("a worker does not come back: %s", error)
+                self._workers.remove(worker)
 
     def _blame(self, task: ShardTask, why: str) -> None:
         self._num_failures[task] += 1
@@ -202,3 +180,9 @@ class Dispatcher:
             self._waiting.append(task)
         else:
             self._given_up[task] = why
+
+
+def _raise_if_input(error: RayError) -> None:
+    """Raise what a worker raised, where it means that the input is broken."""
+    if isinstance(error, RayTaskError) and isinstance(error.cause, InputError):
+        raise error.cause from error

@@ -22,8 +22,9 @@ from typing import Any, NoReturn
 import torch
 
 from orchestration.actors import ScoringActor, ShardReport
+from orchestration.cluster import start_actors
 from orchestration.commits import RunIdentity
-from orchestration.dispatch import Dispatcher, ShardTask, new_attempt, start_actors
+from orchestration.dispatch import Dispatcher, ShardTask, new_attempt
 from orchestration.hardware import Hardware, choose_hardware
 from orchestration.ledger import Ledger
 from orchestration.progress import Progress

@@ -138,5 +138,6 @@ def test_a_shard_that_yields_a_segment_twice_is_not_committed(
 
 
 def test_the_threads_are_those_of_the_run(actor: ScoringActor) -> None:
-    assert actor.ready()
+    torch.set_num_threads(2)
+    actor.load()
     assert torch.get_num_threads() == 1

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import ray
 
+from orchestration import dispatch
 from orchestration.dispatch import MAX_ATTEMPTS, Dispatcher, ShardTask
 from orchestration.shard_plan import ShardPlan
 from ser_model.schema import CLEAN, ModelError, UnfinishedError
@@ -36,6 +37,9 @@ class FakeActor:
     def __init__(self, folder: str, misbehave: Callable[[int, int], None]) -> None:
         self.folder = Path(folder)
         self.misbehave = misbehave
+
+    def load(self) -> None:
+        pass
 
     def score_shard(self, number: int, shard: int, condition: str, attempt: str) -> int:
         (self.folder / f"{number}.{attempt}").touch()
@@ -76,8 +80,12 @@ def behave(number: int, num_attempts: int) -> None:
 def run_tasks(ray_cluster: None, tmp_path: Path) -> Iterator[Callable[..., Iterator[int]]]:
     actors = []
 
-    def run(misbehave: Callable[[int, int], None], num_actors: int = 1) -> Iterator[int]:
-        remote = ray.remote(num_cpus=0, max_restarts=-1)(FakeActor)
+    def run(
+        misbehave: Callable[[int, int], None],
+        num_actors: int = 1,
+        actor_class: type[FakeActor] = FakeActor,
+    ) -> Iterator[int]:
+        remote = ray.remote(num_cpus=0, max_restarts=-1)(actor_class)
         actors.extend(remote.remote(str(tmp_path), misbehave) for _ in range(num_actors))
         return Dispatcher(actors, PLAN).run(TASKS)
 
@@ -127,6 +135,24 @@ def test_a_shard_that_always_fails_holds_up_no_other(
             done.append(number)  # noqa: PERF402  keeps what came before the error
     assert sorted(done) == [0, 1, 3, 4, 5]
     assert num_attempts(tmp_path)[2] == MAX_ATTEMPTS
+
+
+class MortalActor(FakeActor):
+    """Cannot load its model a second time."""
+
+    def load(self) -> None:
+        raise OSError("the model's storage is gone")
+
+
+def test_a_worker_that_does_not_come_back_is_given_up(
+    run_tasks: Callable[..., Iterator[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "LOAD_AGAIN_AFTER_S", 0.0)
+    done = []
+    with pytest.raises(UnfinishedError, match=r"no worker is left.*resume"):
+        for number in run_tasks(die_always, actor_class=MortalActor):
+            done.append(number)  # noqa: PERF402  keeps what came before the error
+    assert done == [0, 1]
 
 
 def test_broken_input_ends_the_run_at_once(
