@@ -17,9 +17,12 @@ from ser_model.models.backbone import Backbone
 from ser_model.models.cnn14 import Cnn14, Cnn14Config, frame_mask
 from ser_model.models.head import Head, HeadConfig
 from ser_model.models.pooling import PoolingName, pool
+from ser_model.models.speech_transformer import SpeechTransformer
+from ser_model.models.speech_transformer_config import SpeechTransformerConfig
 from ser_model.schema import DIMENSIONS
 
 Task: TypeAlias = Literal["dimensions", "emotion"]
+BackboneConfig: TypeAlias = Cnn14Config | SpeechTransformerConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +39,7 @@ class ModelConfig:
 
     task: Task
     targets: tuple[str, ...]
-    backbone: Cnn14Config
+    backbone: BackboneConfig
     pooling: PoolingName
     head: HeadConfig
 
@@ -79,7 +82,7 @@ class EmotionModel(nn.Module):
         self.config = config
         self.targets = config.targets
         self.task = config.task
-        self.backbone: Backbone = Cnn14(config.backbone)
+        self.backbone = _build_backbone(config.backbone)
         self.head = Head(
             config.head, num_in=self.backbone.num_hidden, num_scores=len(config.targets)
         )
@@ -109,8 +112,10 @@ class EmotionModel(nn.Module):
         """Score what `prepare` returned."""
         hidden_BTD, num_frames_B = self.backbone(inputs_BT, num_inputs_B)
         mask_BT = frame_mask(num_frames_B, hidden_BTD.shape[1])
-        pooled_BD = pool(self.config.pooling, hidden_BTD, mask_BT)
-        return ModelOutput(scores=self.head(pooled_BD), embedding=pooled_BD)
+        # Without autocast: a head in bfloat16 would give scores in steps of .002, for nothing.
+        with torch.autocast(hidden_BTD.device.type, enabled=False):
+            pooled_BD = pool(self.config.pooling, hidden_BTD.float(), mask_BT)
+            return ModelOutput(scores=self.head(pooled_BD), embedding=pooled_BD)
 
 
 def build_model(config: ModelConfig, seed: int) -> EmotionModel:
@@ -131,9 +136,22 @@ def build_model(config: ModelConfig, seed: int) -> EmotionModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = EmotionModel(config)
-        for module in model.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-            if isinstance(module, nn.Linear):
-                nn.init.zeros_(module.bias)
+        for part in (model.backbone, model.head):
+            if not isinstance(part, SpeechTransformer):  # its library has done that
+                _initialise(part)
     return model
+
+
+def _build_backbone(config: BackboneConfig) -> Backbone:
+    if isinstance(config, Cnn14Config):
+        return Cnn14(config)
+    return SpeechTransformer(config)
+
+
+def _initialise(part: nn.Module) -> None:
+    """Give the weights PANNs' initial values: Xavier's, with zeros for the biases."""
+    for module in part.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+        if isinstance(module, nn.Linear):
+            nn.init.zeros_(module.bias)

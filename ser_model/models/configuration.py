@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -20,7 +20,7 @@ def build(cls: type[T], mapping: object, path: str = "") -> T:
 
     Args:
         cls: a dataclass with fields of type bool, int, float, str, Literal, tuple[X, ...], X | None
-            or another such dataclass.
+            or another such dataclass, or a union of those, told apart by their field `kind`.
         mapping: what the file says.
         path: dotted name of the place in the file, for messages.
 
@@ -63,8 +63,12 @@ def convert(kind: Any, value: object, path: str) -> Any:  # noqa: ANN401  any fi
     """Return `value` as the type `kind`, or raise a ValueError that names `path`."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
-        (inner,) = (argument for argument in arguments if argument is not types.NoneType)
-        return None if value is None else convert(inner, value, path)
+        if value is None and types.NoneType in arguments:
+            return None
+        members = [argument for argument in arguments if argument is not types.NoneType]
+        return convert(
+            members[0] if len(members) == 1 else _chosen(members, value, path), value, path
+        )
     if origin is typing.Literal:
         if value not in arguments:
             raise ValueError(f"{path} is {value!r}; allowed are: {', '.join(map(str, arguments))}")
@@ -80,6 +84,15 @@ def convert(kind: Any, value: object, path: str) -> Any:  # noqa: ANN401  any fi
     if type(value) is not kind:
         raise ValueError(f"{path} must be of type {kind.__name__}, not {value!r}")
     return value
+
+
+def _chosen(members: Sequence[Any], value: object, path: str) -> Any:  # noqa: ANN401  a dataclass
+    """Return the dataclass whose field `kind` has the mapping's value as its default."""
+    by_kind = {member.__dataclass_fields__["kind"].default: member for member in members}
+    kind = value.get("kind") if isinstance(value, Mapping) else None
+    if kind not in by_kind:
+        raise ValueError(f"{_at(path, 'kind')} is {kind!r}; allowed are: {', '.join(by_kind)}")
+    return by_kind[kind]
 
 
 def _at(path: str, name: object) -> str:

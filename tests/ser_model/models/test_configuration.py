@@ -48,3 +48,25 @@ def test_nested_values_are_built_and_whole_numbers_serve_as_floats() -> None:
 def test_what_does_not_fit_is_named(mapping: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(Outer, mapping)
+
+
+@dataclass(frozen=True)
+class Other:
+    kind: Literal["other"] = "other"
+    depth: int = 1
+
+
+@dataclass(frozen=True)
+class Choice:
+    part: Inner | Other
+
+
+def test_the_kind_tells_the_members_of_a_union_apart() -> None:
+    assert build(Choice, {"part": {"kind": "other", "depth": 2}}).part == Other(depth=2)
+    assert build(Choice, {"part": {"kind": "a", "sizes": [1]}}).part == Inner(sizes=(1,))
+
+
+@pytest.mark.parametrize("part", [{"kind": "c"}, {"depth": 2}, 3, None])
+def test_a_kind_that_is_not_known_is_named(part: object) -> None:
+    with pytest.raises(ValueError, match=r"part.kind is .*; allowed are: a, other"):
+        build(Choice, {"part": part})
