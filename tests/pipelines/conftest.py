@@ -75,7 +75,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     """Segments 0-379 have a prediction of model "w2v"; 20 have none; 3 predictions know no segment.
 
     `first` and `second` are files of "w2v", shuffled; `second` repeats four rows of `first`, one of
-    them with another value. `svm.csv` predicts emotions of segments 0-99.
+    them with another value, and holds segments 0-49 once more under the condition "babble", with
+    arousal .5 for all. `svm.csv` predicts emotions of segments 0-99.
     """
     folder = tmp_path_factory.mktemp("corpus")
     arrays = make_arrays()
@@ -110,7 +111,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     pq.write_table(
         pa.concat_tables([rows.take(pa.array(first)), unknown]), folder / "first.parquet"
     )
-    repeated = pa.concat_tables([rows.take(pa.array(second)), rows.slice(100, 3), changed])
+    babble = rows.slice(0, 50).set_column(1, "condition", pa.array(["babble"] * 50))
+    babble = babble.set_column(2, "arousal", pa.array([0.5] * 50, pa.float32()))
+    repeated = pa.concat_tables([rows.take(pa.array(second)), rows.slice(100, 3), changed, babble])
     pq.write_table(repeated, folder / "second.parquet")
     emotions = pa.array(prediction["emotion"][:100])
     pa_csv.write_csv(

@@ -55,6 +55,7 @@ def table_of(audited, name):
 
 
 def rows_of(audited, name="statistics", **wanted):
+    wanted = {"condition": "clean", **wanted}
     rows = table_of(audited, name).to_pylist()
     return [row for row in rows if all(row[column] == value for column, value in wanted.items())]
 
@@ -180,6 +181,16 @@ def test_gaps_compare_pairs_and_each_slice_with_the_rest(audited):
     assert [row["slice"] for row in gaps if row["slice_by"] == "sex"] == ["sex=female-sex=male"]
 
 
+def test_conditions_are_audited_apart_and_a_constant_model_has_no_skill(audited, corpus):
+    ccc, pcc = (
+        row_of(audited, condition="babble", slice_by="", target="arousal", metric=metric)
+        for metric in ("concordance_cc", "pearson_cc")
+    )
+    assert (ccc["value"], ccc["num_segments"]) == (0, 50)
+    assert ccc["num_speakers"] == len(set(corpus.speaker[:50]))
+    assert (pcc["value"], pcc["ci_low"], pcc["reason"]) == (None, None, "no variance")
+
+
 def test_emotions_equal_audmetric(audited, corpus):
     has_truth = [n for n in range(100) if corpus.truth["emotion"][n] is not None]
     truth = corpus.truth["emotion"][has_truth].tolist()
@@ -204,8 +215,8 @@ def test_emotions_equal_audmetric(audited, corpus):
 
 def test_the_ledger_accounts_for_every_row(audited):
     ledger = audited.audit["ledger"]
-    assert (ledger["num_predictions"], ledger["num_metadata"]) == (380 + 3 + 4 + 100, 400)
-    svm, w2v = ledger["models"]
+    assert (ledger["num_predictions"], ledger["num_metadata"]) == (380 + 3 + 4 + 50 + 100, 400)
+    svm, babble, w2v = ledger["models"]
     assert (w2v["model_version"], w2v["condition"]) == ("w2v", "clean")
     assert w2v["predictions"] == 387
     assert w2v["duplicate_predictions"] == 4
@@ -219,12 +230,13 @@ def test_the_ledger_accounts_for_every_row(audited):
     assert w2v["valence_scored"] == 371
     assert w2v["arousal_scored"] == 380
     assert w2v["emotion_prediction_missing"] == 380
+    assert (babble["condition"], babble["matched"], babble["predictions"]) == ("babble", 50, 50)
     assert (svm["matched"], svm["emotion_scored"], svm["emotion_truth_missing"]) == (100, 97, 3)
 
 
 def test_out_of_range_predictions_are_scored_and_counted(audited, corpus):
     arousal = corpus.prediction["arousal"][:380]
-    (w2v,) = [m for m in audited.audit["ledger"]["models"] if m["model_version"] == "w2v"]
+    w2v = audited.audit["ledger"]["models"][-1]
     num_outside = int(((arousal < 0) | (arousal > 1)).sum())
     assert num_outside > 0
     assert w2v["arousal_prediction_out_of_range"] == num_outside

@@ -1,0 +1,138 @@
+"""`serval audit` says what it found, for people and as JSON."""
+
+import argparse
+import json
+
+import pyarrow as pa
+import pytest
+
+from orchestration.audit_text import audit_text
+from orchestration.commands import audit as command
+from pipelines.audit_config import AuditSummary
+from ser_model.schema import STATISTICS, ConfigError
+
+
+def statistic(metric, value, slice_by="", slice_name="", target="arousal", **more):
+    row = dict.fromkeys(STATISTICS.names)
+    row |= {"model_version": "1", "condition": "clean", "num_segments": 9, "target": target}
+    row |= {"metric": metric, "value": value, "slice_by": slice_by, "slice": slice_name}
+    return row | more
+
+
+ROWS = [
+    statistic("concordance_cc", 0.75, ci_low=0.7, ci_high=0.8),
+    statistic("concordance_cc", None, target="valence", reason="no variance"),
+    statistic("bias", 0.1),
+    statistic("unweighted_average_recall", 0.6, target="emotion", reason="fewer than 2 speakers"),
+    statistic(
+        "concordance_cc_gap",
+        0.04,
+        "sex",
+        "sex=female-sex=male",
+        ci_low=-0.1,
+        ci_high=0.2,
+        p_adjusted=0.4,
+        verdict="inconclusive",
+    ),
+    statistic(
+        "concordance_cc_gap",
+        -0.3,
+        "accent",
+        "accent=scottish-rest",
+        ci_low=-0.4,
+        ci_high=-0.2,
+        p_adjusted=0.0002,
+        verdict="fail",
+    ),
+]
+COUNTS = {"model_version": "1", "condition": "clean", "matched": 90, "unmatched_predictions": 2}
+COUNTS |= {"unmatched_metadata": 10, "duplicate_predictions": 1}
+AUDIT = {
+    "ledger": {"models": [COUNTS]},
+    "notes": ["7 segments have no speaker_id"],
+    "verdicts": {"fail": 1, "inconclusive": 1},
+}
+
+
+def make_summary(rows=ROWS):
+    statistics = pa.Table.from_pylist(rows, schema=STATISTICS)
+    return AuditSummary(output="audits/a", audit=AUDIT, statistics=statistics)
+
+
+def test_the_summary_for_people():
+    assert audit_text(make_summary()).splitlines() == [
+        "model 1, clean: 90 segments audited",
+        "  CCC  arousal     0.750  [ 0.700,  0.800]",
+        "  CCC  valence    no value: no variance",
+        "  UAR  emotion     0.600  no interval: fewer than 2 speakers",
+        "  gaps between groups (first minus second; p adjusted for looking at many)",
+        "  CCC  arousal    accent=scottish-rest -0.300  [-0.400, -0.200]  p < .001  fail",
+        "  CCC  arousal    sex=female-sex=male   0.040  [-0.100,  0.200]  p = 0.400  inconclusive",
+        "  join: 90 matched, 2 predictions and 10 rows of metadata unmatched, 1 duplicates",
+        "note: 7 segments have no speaker_id",
+        "statistics: audits/a/statistics.parquet",
+        "next: serval report audits/a",
+    ]
+
+
+def test_no_groups_and_many_groups():
+    assert "  no groups to compare" in audit_text(make_summary(ROWS[:1]))
+    many = [statistic("concordance_cc_gap", n / 100, "a", f"a={n}-rest") for n in range(15)]
+    assert "  and 3 more" in audit_text(make_summary(many))
+
+
+@pytest.fixture
+def run_command(monkeypatch):
+    calls = []
+
+    def record(*args, **options):
+        calls.append((args, options))
+        return make_summary()
+
+    monkeypatch.setattr("orchestration.auditing.audit_runs", record)
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+
+    def call(*words):
+        args = parser.parse_args(words)
+        args.beam_options = ("--direct_num_workers=2",)
+        return command.run(args), calls[-1]
+
+    return call
+
+
+def test_the_options_reach_the_audit(run_command):
+    words = ["r1", "r2", "--metadata", "m.csv", "--output", "out", "--slice", "sex,accent"]
+    words += ["--slice", "sex", "--seed", "3", "--truth-range", "1:7", "--replicates", "50"]
+    _, (args, options) = run_command(*words)
+    assert args == (["r1", "r2"], "m.csv", "out")
+    assert options == {
+        "slices": [("sex", "accent"), ("sex",)],
+        "seed": 3,
+        "truth_range": (1.0, 7.0),
+        "num_replicates": 50,
+        "beam_options": ("--direct_num_workers=2",),
+    }
+
+
+def test_without_slices_the_audit_chooses(run_command):
+    _, (_, options) = run_command("r", "--metadata", "m.csv", "--output", "out")
+    assert options["slices"] is None
+
+
+def test_the_json(run_command):
+    summary, _ = run_command("r", "--metadata", "m.csv", "--output", "out")
+    data = json.loads(json.dumps(summary.data))
+    assert data["output"] == "audits/a"
+    assert [row["metric"] for row in data["statistics"]] == [
+        "concordance_cc",
+        "concordance_cc",
+        "unweighted_average_recall",
+    ]
+    assert [row["verdict"] for row in data["gaps"]] == ["inconclusive", "fail"]
+    assert data["ledger"]["models"][0]["matched"] == 90
+
+
+def test_a_bad_slice(run_command):
+    with pytest.raises(ConfigError, match="--slice"):
+        run_command("r", "--metadata", "m.csv", "--output", "out", "--slice", "sex,,accent")
