@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from orchestration.commands.summary import Summary
-from ser_model.schema import ServalError, UnfinishedError
 
 COMMANDS = ("demo", "manifest", "pack", "score", "export", "audit", "report", "train", "models")
 
@@ -40,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if beam_options and not args.takes_beam_options:
         return _fail(f"{args.command} takes no options behind --", exit_code=2)
     _configure_logging()
+    # Not above: it loads pyarrow, which takes longer than all the rest of `serval --help`.
+    from ser_model.schema import ServalError, UnfinishedError
+
     try:
         summary: Summary = args.run(args)
     except ServalError as error:
