@@ -26,7 +26,10 @@ def loaded_by(code: str) -> set[str]:
 @pytest.mark.parametrize(
     ("code", "allowed"),
     [
-        ("import ser_model.schema, ser_model.metrics, ser_model.storage, ser_model.manifest", set()),
+        (
+            "import ser_model.schema, ser_model.metrics, ser_model.storage, ser_model.manifest",
+            set(),
+        ),
         ("import pipelines.audit", {"apache_beam"}),
         ("import pipelines.pack", {"apache_beam", "soundfile"}),
         ("import ser_model.predict", {"torch", "transformers"}),
