@@ -245,5 +245,5 @@ def test_broken_input_leaves_no_run(manifest: str, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"absent\.csv"):
         score_manifest(str(tmp_path / "absent.csv"), tmp_path / "run")
     with pytest.raises(ModelError):
-        score_manifest(manifest, tmp_path / "run", model_uri="models:/absent/1")
+        score_manifest(manifest, tmp_path / "run", model_uri="random:absent?seed=0")
     assert not (tmp_path / "run").exists()
