@@ -1,4 +1,4 @@
-"""The words and tables that every part of Serval shares: dimensions, records, Arrow schemas, errors.
+"""Words and tables that every part of Serval shares: dimensions, records, schemas, errors.
 
 The error tree (each class carries the exit code of the command that it ends):
 
@@ -192,7 +192,7 @@ STATISTICS = pa.schema(
         *_STATISTIC,
     ]
 )
-"""A statistic of one model, condition, slice, target and metric. `slice_by` "" means all segments."""
+"""A statistic of a model, condition, slice, target and metric; `slice_by` "" is all segments."""
 
 SPEAKERS = pa.schema(
     [

@@ -1,7 +1,7 @@
 """Imports run one way, and what is light stays light.
 
-import-linter reads the source; these tests look at what a fresh interpreter has really loaded, since
-a re-export in an ``__init__`` can load torch into a Beam worker without breaking any contract.
+import-linter reads the source; these tests look at what a fresh interpreter has really loaded: a
+re-export in an ``__init__`` can load torch into a Beam worker without breaking any contract.
 """
 
 import subprocess
