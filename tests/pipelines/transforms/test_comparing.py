@@ -70,10 +70,13 @@ def test_one_speaker_has_a_value_but_no_interval():
     assert (row["ci_low"], row["ci_high"], row["reason"]) == (None, None, FEW_SPEAKERS)
 
 
-def test_two_speakers_leave_too_few_replicates():
-    """Both are drawn zero times in e ** -2 of the replicates, which is more than a tenth."""
-    row = by_metric(slice_rows(make_slice("a", num_speakers=2)))["concordance_cc"]
-    assert (row["ci_low"], row["reason"]) == (None, FEW_REPLICATES)
+def test_two_speakers_have_an_interval_but_two_against_two_too_few_replicates():
+    """Both of two are drawn zero times in .14 of the replicates; on either side in .25."""
+    few = make_slice("a", num_speakers=2)
+    row = by_metric(slice_rows(few))["concordance_cc"]
+    assert row["ci_low"] <= row["value"] <= row["ci_high"]
+    gap = by_metric(gap_rows(few, make_slice("b", num_speakers=2), 4))["concordance_cc_gap"]
+    assert (gap["ci_low"], gap["reason"]) == (None, FEW_REPLICATES)
 
 
 def test_a_gap_with_one_speaker_on_a_side_is_not_tested():

@@ -79,8 +79,8 @@ def test_the_interval_holds_the_middle_of_the_replicates():
 
 def test_an_interval_needs_enough_replicates_with_a_value():
     replicates = np.ones((100, 2))
-    replicates[:10, 0] = np.nan
-    replicates[:11, 1] = np.nan
+    replicates[:20, 0] = np.nan
+    replicates[:21, 1] = np.nan
     low, high = percentile_interval(replicates)
     assert low[0] == high[0] == 1
     assert np.isnan([low[1], high[1], standard_error(replicates)[1]]).all()
