@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 import time
-from pathlib import Path
 
 from orchestration.commands.summary import Summary
+from ser_model.schema import ConfigError
 
 HELP = "make a corpus, train, register, pack, score, audit, report"
 EXAMPLE = "serval demo --dir serval-demo"
@@ -30,12 +30,15 @@ def run(args: argparse.Namespace) -> Summary:
     """Run the steps that are not done yet, and say what the audit found."""
     from orchestration.demo.findings import read_findings
     from orchestration.demo.line import DemoConfig, run_demo, tracking_uri
+    from ser_model import storage
 
     started = time.monotonic()
+    folder = storage.local_path(args.dir)
+    if folder is None:
+        raise ConfigError(f"--dir {args.dir} is not local: the demo's MLflow store must be")
     config = DemoConfig(seed=args.seed, quick=args.quick)
-    outcomes = run_demo(args.dir, config, say=lambda line: logger.info("%s", line))
+    outcomes = run_demo(folder, config, say=lambda line: logger.info("%s", line))
     corpus, scored = outcomes["corpus"], outcomes["score"]
-    folder = Path(args.dir)
     findings = read_findings(str(folder / "audit"), corpus["planted"]["gap"])
     wall_s = time.monotonic() - started
     lines = [
@@ -48,19 +51,19 @@ def run(args: argparse.Namespace) -> Summary:
         f"done in {wall_s:.0f} s; where to look next:",
         f"  {folder / 'report.html'}",
         f"  {folder / 'corpus' / 'README.md'}",
-        f"  mlflow ui --backend-store-uri {tracking_uri(args.dir)}",
+        f"  mlflow ui --backend-store-uri {tracking_uri(folder)}",
     ]
     if args.quick:
         lines.insert(0, "--quick trains too little for good scores; without it they are good")
     data = {
-        "dir": args.dir,
+        "dir": str(folder),
         "num_segments": corpus["num_segments"],
         "model_uri": scored["model_uri"],
         "num_predictions": scored["num_predictions"],
         "num_rejections": scored["num_rejections"],
         "content_sha256": scored["content_sha256"],
         "report": str(folder / "report.html"),
-        "mlflow_tracking_uri": tracking_uri(args.dir),
+        "mlflow_tracking_uri": tracking_uri(folder),
         "wall_s": round(wall_s, 1),
         **findings.as_data(),
     }

@@ -60,8 +60,8 @@ def full_corpus(seed: int) -> CorpusConfig:
 
 
 def quick_corpus(seed: int) -> CorpusConfig:
-    """Return the configuration of ``serval demo --quick``: 24 speakers, 192 segments."""
-    return CorpusConfig(seed=seed, num_speakers={"train": 2, "dev": 1, "test": 1}, num_segments=8)
+    """Return the configuration of ``serval demo --quick``: 30 speakers, 180 segments."""
+    return CorpusConfig(seed=seed, num_speakers={"train": 2, "dev": 1, "test": 2}, num_segments=6)
 
 
 def make_corpus(

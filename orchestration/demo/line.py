@@ -14,7 +14,7 @@ from pathlib import Path
 from orchestration.demo.steps import Record, Step, run_steps
 from orchestration.progress import Progress
 from ser_model import storage
-from ser_model.schema import RunError
+from ser_model.schema import ConfigError, RunError
 
 MODEL_NAME = "serval-demo"
 CHAMPION = f"models:/{MODEL_NAME}@champion"
@@ -37,14 +37,19 @@ class DemoConfig:
     seed: int = 0
     quick: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse a seed that no generator takes."""
+        if self.seed < 0:
+            raise ConfigError(f"--seed {self.seed} is negative")
+
 
 def run_demo(
-    folder: str, config: DemoConfig, say: Callable[[str], object] = lambda _: None
+    folder: Path, config: DemoConfig, say: Callable[[str], object] = lambda _: None
 ) -> dict[str, Record]:
     """Make a corpus, train, register, pack, score, audit and report; resume what was cut short.
 
     Args:
-        folder: local folder for all that the demo makes, its MLflow store included.
+        folder: for all that the demo makes, its MLflow store included.
         config: which demo.
         say: told in a line of each step.
 
@@ -53,26 +58,30 @@ def run_demo(
 
     Raises:
         RunError: the folder holds a demo of another configuration or version.
+        ConfigError: the folder cannot be written.
     """
-    place = Path(folder).absolute()
+    folder = folder.absolute()
     identity = {"seed": config.seed, "quick": config.quick, "serval": version("serval")}
-    _claim(place, identity)
+    _claim(folder, identity)
     os.environ.setdefault("MLFLOW_TRACKING_URI", tracking_uri(folder))
-    line = _Line(folder=place, config=config)
-    return run_steps(str(place), line.steps(), identity, say)
+    line = _Line(folder=folder, config=config)
+    return run_steps(str(folder), line.steps(), identity, say)
 
 
-def tracking_uri(folder: str) -> str:
+def tracking_uri(folder: Path) -> str:
     """Return where the demo's MLflow store is, unless MLFLOW_TRACKING_URI says otherwise."""
-    default = f"sqlite:///{Path(folder).absolute() / 'mlflow.db'}"
+    default = f"sqlite:///{folder.absolute() / 'mlflow.db'}"
     return os.environ.get("MLFLOW_TRACKING_URI", default)
 
 
 def _claim(folder: Path, identity: Mapping[str, object]) -> None:
     """Keep two demos from mixing in one folder."""
     uri = str(folder / "demo.json")
-    if storage.create_if_absent(uri, storage.to_json_bytes(identity)):
-        return
+    try:
+        if storage.create_if_absent(uri, storage.to_json_bytes(identity)):
+            return
+    except OSError as error:
+        raise ConfigError(f"--dir {folder} cannot be written ({error})") from error
     found = storage.read_json(uri)
     if found != identity:
         raise RunError(
@@ -146,8 +155,9 @@ class _Line:
             name=MODEL_NAME,
             overrides=(f"seed={self.config.seed}", *(QUICK_TRAINING if self.config.quick else ())),
         )
+        assert summary.version is not None, "a training with a name is registered"
         set_alias(MODEL_NAME, "champion", summary.version)
-        return {"model_uri": f"models:/{MODEL_NAME}/{summary.version}"}
+        return {"model_uri": summary.model_uri, "weights_sha256": summary.weights_sha256}
 
     def pack_and_score(self) -> Mapping[str, object]:
         from orchestration.packing import pack_manifest

@@ -1,0 +1,113 @@
+"""``serval demo --quick`` is killed while it scores, and run again, and again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pytest
+
+from orchestration.demo.corpus import quick_corpus
+from orchestration.ledger import committed_files
+from ser_model import storage
+
+HEAVY = ("torch", "ray", "apache_beam", "mlflow", "soundfile", "espeakng_loader")
+COMMAND = f"""
+import sys
+from orchestration.cli import main
+exit_code = main(sys.argv[1:])
+print(*(name for name in {HEAVY} if name in sys.modules), file=sys.stderr)
+sys.exit(exit_code)
+"""
+NUM_TEST_SEGMENTS = 6 * 2 * 6
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if "MLFLOW" not in name}
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND, "demo", "--quick", "--json", "--dir", str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd=folder.parent,
+    )
+
+
+def finish(folder: Path) -> tuple[dict, str]:
+    """Run the demo to its end; return what it printed on stdout and stderr."""
+    process = start(folder)
+    out, errors = process.communicate(timeout=250)
+    assert process.returncode == 0, errors
+    return json.loads(out), errors
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A demo that died of SIGKILL when its run had begun."""
+    folder = tmp_path_factory.mktemp("demo") / "serval-demo"
+    process = start(folder)
+    try:
+        deadline = time.monotonic() + 250
+        while not (folder / "run" / "run.json").exists() and time.monotonic() < deadline:
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.02)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert not (folder / "steps" / "3-score.json").exists()
+    yield folder
+
+
+@pytest.mark.timeout(600)
+def test_a_killed_demo_ends_as_if_it_had_not_been(killed: Path) -> None:
+    summary, errors = finish(killed)
+    assert errors.count("done before") == 2
+    assert summary["num_segments"] == sum(quick_corpus(0).num_speakers.values()) * 6 * 6
+    assert (summary["num_predictions"], summary["num_rejections"]) == (NUM_TEST_SEGMENTS, 0)
+    committed = committed_files(str(killed / "run"))
+    ids = Counter(
+        segment_id
+        for uri in committed.predictions
+        for segment_id in storage.read_table(uri)["segment_id"].to_pylist()
+    )
+    assert len(ids) == NUM_TEST_SEGMENTS
+    assert set(ids.values()) == {1}
+    assert set(summary["concordance_cc"]) == {"arousal", "dominance", "valence"}
+    assert summary["planted_gap"]["slice"] == "accent=scottish-rest"
+    report = (killed / "report.html").read_text()
+    assert "The speech in this corpus is synthetic" in report
+    assert "accent=scottish" in report
+
+    again, errors = finish(killed)
+    assert errors.count("done before") == 5
+    assert errors.splitlines()[-1].split() == []  # nothing heavy was loaded
+    assert {**again, "wall_s": 0} == {**summary, "wall_s": 0}
+
+
+def test_everything_stays_in_the_demo_folder(killed: Path) -> None:
+    assert [path.name for path in killed.parent.iterdir()] == ["serval-demo"]
+    assert (killed / "mlflow.db").is_file()
+
+
+def test_the_manifest_of_the_quick_corpus_is_what_was_scored(killed: Path) -> None:
+    packed = storage.read_table(str(killed / "shards" / "manifest.parquet"))
+    assert pc.unique(packed["split"]).to_pylist() == ["test"]
+
+
+def test_another_seed_does_not_mix_into_the_folder(killed: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "orchestration.cli", "demo", "--seed", "1", "--dir", str(killed)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "holds another demo (quick True, seed 0" in result.stderr
+    assert "choose another --dir" in result.stderr
