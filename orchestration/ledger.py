@@ -15,6 +15,7 @@ data, so what a dead, slow or repeated attempt left behind is invisible.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -94,7 +95,7 @@ class Ledger:
     def _refuse_other(self, found: Mapping[str, object]) -> None:
         ours = dataclasses.asdict(self.identity)
         different = [
-            f"{name} (there {found.get(name)}, now {value})"
+            f"{name} (there {_shown(found.get(name))}, now {_shown(value)})"
             for name, value in ours.items()
             if found.get(name) != value
         ]
@@ -212,6 +213,12 @@ class Ledger:
                 f"{where} holds {commit.num_segments} segments, {num_segments} were planned; "
                 "choose another --output"
             )
+
+
+def _shown(value: object) -> str:
+    """Return a value for a message; of a SHA-256 the beginning tells enough."""
+    text = str(value)
+    return f"{text[:12]}..." if re.fullmatch("[0-9a-f]{64}", text) else text
 
 
 def committed_files(run_uri: str) -> CommittedRun:
