@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import platform
 import re
 import shutil
 import tempfile
@@ -139,7 +140,6 @@ def _experiment(client: MlflowClient) -> Experiment:
 
 def _describe(model: EmotionModel, folder: str, *, run_id: str | None, model_id: str) -> None:
     """Write what makes a folder an MLflow model: MLmodel and input_example.json."""
-    import mlflow.pyfunc
     import numpy as np
     from mlflow.models import Model, ModelSignature
     from mlflow.types import Schema, TensorSpec
@@ -150,15 +150,19 @@ def _describe(model: EmotionModel, folder: str, *, run_id: str | None, model_id:
         inputs=Schema([TensorSpec(number, (-1, -1))]),
         outputs=Schema([TensorSpec(number, (-1, len(model.targets)))]),
     )
-    example = {"inputs": [[0.0] * model.min_samples]}
+    example = [[0.0] * model.min_samples]
     Path(folder, "input_example.json").write_text(json.dumps(example), encoding="utf-8")
     description.saved_input_example_info = {
         "artifact_path": "input_example.json",
         "type": "ndarray",
-        "format": "tf-serving",
     }
     description.add_flavor(FLAVOR, task=model.task, targets=list(model.targets))
-    mlflow.pyfunc.add_to_model(description, loader_module="orchestration.mlflow_flavor")
+    # What mlflow.pyfunc.add_to_model writes, without the second that its import takes.
+    description.add_flavor(
+        "python_function",
+        loader_module="orchestration.mlflow_flavor",
+        python_version=platform.python_version(),
+    )
     description.save(str(Path(folder, "MLmodel")))
 
 
