@@ -1,4 +1,4 @@
-"""The driver dies of SIGKILL while it scores on S3; the same command ends as if it had not."""
+"""A driver dies of SIGKILL while its Ray worker scores on S3; the run ends as if it had not."""
 
 import subprocess
 import sys
@@ -11,21 +11,20 @@ import pytest
 
 from orchestration.commits import committed_shards
 from orchestration.ledger import committed_files, content_hash
-from orchestration.scoring import score
+from orchestration.scoring import ScoreSummary, score
 from pipelines.pack import pack
 from ser_model import storage
 from ser_model.manifest import read_manifest, write_manifest
 from ser_model.schema import CLEAN
 
 NUM_SHARDS = 24
+MODEL = "random:demo?seed=0"
 DRIVER = """
-import logging
 import sys
 from orchestration.scoring import score
 
-logging.basicConfig(level=logging.INFO)
-source, output = sys.argv[1:]
-score(source, model_uri="random:demo?seed=0", output=output, devices="cpu", num_workers=1)
+source, model_uri, output = sys.argv[1:]
+score(source, model_uri=model_uri, output=output, devices="cpu", num_workers=1)
 """
 
 
@@ -43,13 +42,14 @@ def shards(s3: str, write_recording) -> str:
     return f"{s3}/shards"
 
 
-def start_driver(source: str, output: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", DRIVER, source, output], stderr=subprocess.PIPE)
+def score_here(source: str, output: str) -> ScoreSummary:
+    return score(source, model_uri=MODEL, output=output, devices="cpu", local=True)
 
 
 def test_a_run_survives_the_death_of_its_driver(shards: str, s3: str, tmp_path: Path) -> None:
     run = f"{s3}/run"
-    driver = start_driver(shards, run)
+    words = [sys.executable, "-c", DRIVER, shards, MODEL, run]
+    driver = subprocess.Popen(words, stderr=subprocess.PIPE)
     try:
         deadline = time.monotonic() + 120
         while len(committed_shards(run, CLEAN)) < 2 and time.monotonic() < deadline:
@@ -58,13 +58,11 @@ def test_a_run_survives_the_death_of_its_driver(shards: str, s3: str, tmp_path: 
     finally:
         driver.kill()
         driver.communicate()
-    num_before = len(committed_shards(run, CLEAN))
-    assert 0 < num_before < NUM_SHARDS
+    assert 0 < len(committed_shards(run, CLEAN)) < NUM_SHARDS
 
-    again = start_driver(shards, run)
-    _, errors = again.communicate(timeout=120)
-    assert again.returncode == 0, errors.decode()
-    assert "resuming" in errors.decode()
+    # Its worker may still be alive and commit a shard meanwhile: no harm is done.
+    summary = score_here(shards, run)
+    assert 0 < summary.num_scored_now < summary.num_segments
 
     committed = committed_files(run)
     ids = Counter(
@@ -77,5 +75,5 @@ def test_a_run_survives_the_death_of_its_driver(shards: str, s3: str, tmp_path: 
     )
     assert set(ids.values()) == {1}
     clean = str(tmp_path / "clean")
-    score(shards, model_uri="random:demo?seed=0", output=clean, devices="cpu", local=True)
+    score_here(shards, clean)
     assert content_hash(run) == content_hash(clean)
