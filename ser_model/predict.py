@@ -44,7 +44,7 @@ class Workload:
 
     Attributes:
         num_samples: samples of the segments.
-        num_padded_samples: samples of the batches, padding included.
+        num_padded_samples: samples of the batches, padding included where it is computed.
     """
 
     num_samples: int = 0
@@ -131,6 +131,7 @@ class Predictor:
         self._device = torch.device(device)
         self._dtype = DTYPES[dtype]
         self._embeddings = embeddings
+        self._max_padding = 1.0 if model.padding_free else MAX_PADDING
         self._window_samples = int(WINDOW_BATCHES * batch_seconds * SAMPLING_RATE_HZ)
         self.batch_seconds = batch_seconds
         self.workload = Workload()
@@ -198,7 +199,7 @@ class Predictor:
         """Return how many of the longest segments make the next batch."""
         longest = waiting[0].num_samples
         num_fitting = max(1, round(self.batch_seconds * SAMPLING_RATE_HZ) // longest)
-        shortest = (1 - MAX_PADDING) * longest
+        shortest = (1 - self._max_padding) * longest
         candidates = itertools.islice(waiting, num_fitting)
         return sum(1 for _ in itertools.takewhile(lambda i: i.num_samples >= shortest, candidates))
 
@@ -254,7 +255,10 @@ class Predictor:
         scores_BK = output.scores.float()
         if self._model.task == "emotion":
             scores_BK = torch.softmax(scores_BK, dim=-1)
-        self.workload += Workload(num_samples=sum(num_samples), num_padded_samples=padded_BN.size)
+        self.workload += Workload(
+            num_samples=sum(num_samples),
+            num_padded_samples=sum(num_samples) if self._model.padding_free else padded_BN.size,
+        )
         embeddings_BD = output.embedding.float().tolist() if self._embeddings else [[]] * len(batch)
         return scores_BK.tolist(), embeddings_BD
 

@@ -16,10 +16,12 @@ class Backbone(nn.Module, ABC):
     Attributes:
         num_hidden: features of a frame.
         min_samples: shortest waveform that gives a frame, in samples.
+        padding_free: whether scoring leaves padding out, so that rows of any lengths go together.
     """
 
     num_hidden: int
     min_samples: int
+    padding_free: bool = False
 
     @abstractmethod
     def prepare(self, waveform_BN: Tensor, num_samples_B: Tensor) -> tuple[Tensor, Tensor]:

@@ -74,6 +74,7 @@ class EmotionModel(nn.Module):
         targets: what the scores mean, in their order.
         task: dimensions or emotion.
         min_samples: shortest waveform that can be scored, in samples at 16 kHz.
+        padding_free: whether scoring leaves padding out, so that rows of any lengths go together.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -87,6 +88,7 @@ class EmotionModel(nn.Module):
             config.head, num_in=self.backbone.num_hidden, num_scores=len(config.targets)
         )
         self.min_samples = self.backbone.min_samples
+        self.padding_free = self.backbone.padding_free
 
     def forward(self, waveform_BN: Tensor, num_samples_B: Tensor) -> ModelOutput:
         """Score a batch.

@@ -32,6 +32,8 @@ class SpeechTransformer(Backbone):
         transformer: the library's model; `state_dict` holds its weights under its names.
     """
 
+    padding_free = True
+
     def __init__(self, config: SpeechTransformerConfig) -> None:
         """Make the layers with the library's random weights."""
         super().__init__()

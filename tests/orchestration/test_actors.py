@@ -20,6 +20,7 @@ class MeanModel(torch.nn.Module):
     """Scores the mean of a waveform."""
 
     task, targets, min_samples = "dimensions", DIMENSIONS, 400
+    padding_free = False
 
     def forward(self, waveform_BN: torch.Tensor, num_samples_B: torch.Tensor) -> ModelOutput:
         mean_B1 = (waveform_BN.sum(1) / num_samples_B)[:, None]

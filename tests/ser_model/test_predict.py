@@ -44,9 +44,15 @@ class FakeModel(torch.nn.Module):
     targets = DIMENSIONS
     min_samples = 400
 
-    def __init__(self, fail: Callable[[list[int]], None] = lambda lengths: None) -> None:
+    def __init__(
+        self,
+        fail: Callable[[list[int]], None] = lambda lengths: None,
+        *,
+        padding_free: bool = False,
+    ) -> None:
         super().__init__()
         self.fail = fail
+        self.padding_free = padding_free
         self.batches: list[list[int]] = []
 
     def forward(self, waveform_BN: torch.Tensor, num_samples_B: torch.Tensor) -> ModelOutput:
@@ -155,6 +161,15 @@ def test_batches_are_sorted_by_length_and_within_the_budget() -> None:
     assert predictor.workload == Workload(
         num_samples=sum(lengths), num_padded_samples=sum(len(b) * max(b) for b in model.batches)
     )
+
+
+def test_a_model_that_leaves_padding_out_gets_full_batches_of_any_lengths() -> None:
+    model = FakeModel(padding_free=True)
+    predictor = Predictor(model, batch_seconds=12.0)
+    lengths = [100_000, 20_000, 400, 30_000, 90_000]
+    assert len(list(predictor.predict(noises(lengths)))) == 5
+    assert model.batches == [[100_000], [90_000, 30_000], [20_000, 400]]
+    assert predictor.workload.padding_waste == 0.0
 
 
 def test_padding_is_little_on_segments_as_podcasts_have_them() -> None:
