@@ -10,6 +10,7 @@ import argparse
 import importlib
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -39,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if beam_options and not args.takes_beam_options:
         return _fail(f"{args.command} takes no options behind --", exit_code=2)
     _configure_logging()
+    # Read when torch is loaded: its threads, waiting for each other, would else spin and take the
+    # cores from whoever has work (on a busy machine, training is five times slower for it).
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # Not above: it loads pyarrow, which takes longer than all the rest of `serval --help`.
     from ser_model.schema import ServalError, UnfinishedError
 
