@@ -220,7 +220,7 @@ class _FirstLayer:
     def rows(self, begin: int, end: int) -> Tensor:
         """Return rows begin to end, rows_RC. Rows behind the last segment's slots are undefined."""
         num_channels = self._conv.weight.shape[1]
-        rows_RC = self._windows_RK.new_zeros(end - begin, num_channels)
+        rows_RC = self._windows_RK.new_empty(end - begin, num_channels)
         first = begin
         for filter_end, weight_KC, bias in self._filters:
             last = min(filter_end, end)

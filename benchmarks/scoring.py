@@ -1,0 +1,241 @@
+"""How fast w2v2-L-robust-12 scores: the published ways, Serval's, and the machine's own ceiling.
+
+    python benchmarks/scoring.py [--device cuda] [--dtype bfloat16] [--local] [--json]
+
+Side by side in one run, random weights, noise for audio (what is computed does not depend on it):
+
+    howto_loop           the loop of the model card: transformers, float32, one file at a time
+    padded_bf16          transformers, padded batches of 8 with an attention mask, bfloat16
+    ray_data             the same model in a Ray Data map_batches job
+    serval_core          ser_model.predict.Predictor, on 10 s segments
+    serval_core_mix      the same on a podcast-like length mix: log-normal, 1 to 30 s
+    serval_end_to_end    `serval score` from FLAC shards to committed predictions
+    ceiling              the machine's best matrix product in Serval's dtype, in model FLOPs
+
+The ways take turns for several rounds, and each counts its best: on a machine that others use too,
+what is slow in one round is often the others. A way's speed is audio seconds per second; its part
+of the ceiling compares the operations that the model has by its definition, whether or not they are
+done (Serval's positional convolution does fewer).
+
+With --local nothing but torch, transformers, numpy and pyarrow is needed; from a checkout that is
+not installed, set PYTHONPATH to its root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from flops import gflop_per_audio_s
+from machine import machine, multiplies_bfloat16
+from rounds import Rounds
+from scoring_rivals import Scores, Transformers, Waveforms
+
+from ser_model.models.base import ModelConfig, build_model
+from ser_model.models.head import HeadConfig
+from ser_model.models.logmel import SAMPLING_RATE_HZ
+from ser_model.models.speech_transformer_config import SpeechTransformerConfig
+from ser_model.predict import Predictor
+from ser_model.schema import CLEAN, DIMENSIONS, Prediction
+
+W2V2_L_ROBUST_12 = ModelConfig(
+    task="dimensions",
+    targets=DIMENSIONS,
+    backbone=SpeechTransformerConfig(
+        family="wav2vec2",
+        do_normalize=True,
+        hidden_size=1024,
+        num_hidden_layers=12,
+        num_attention_heads=16,
+        intermediate_size=4096,
+        feat_extract_norm="layer",
+        do_stable_layer_norm=True,
+        conv_bias=True,
+    ),
+    pooling="mean",
+    head=HeadConfig(num_hidden=1024, activation="tanh", dropout=0.1),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """What was measured of one way.
+
+    Attributes:
+        audio_s_per_s: audio seconds scored in a second; None where it was not measured.
+        dtype: of the arithmetic.
+        part_of_ceiling: of the ceiling in the same dtype, in model FLOPs.
+        reason: why there is no measurement.
+    """
+
+    audio_s_per_s: float | None = None
+    dtype: str | None = None
+    part_of_ceiling: float | None = None
+    reason: str | None = None
+
+
+def equal_lengths(num_segments: int) -> list[int]:
+    """Return segments of 10 s."""
+    return [10 * SAMPLING_RATE_HZ] * num_segments
+
+
+def podcast_lengths(num_segments: int) -> list[int]:
+    """Return a podcast-like mix: log-normal around 5 s, 1 to 30 s, the same in every run."""
+    seconds = np.random.default_rng(0).lognormal(np.log(5.0), 0.65, num_segments).clip(1.0, 30.0)
+    return [int(second * SAMPLING_RATE_HZ) for second in seconds]
+
+
+def noise(lengths: Sequence[int]) -> Waveforms:
+    """Return waveforms of these lengths."""
+    generator = np.random.default_rng(1)
+    return [0.1 * generator.standard_normal(n, dtype=np.float32) for n in lengths]
+
+
+def serval_core(predictor: Predictor, waveforms: Waveforms) -> Scores:
+    """Score waveforms with Serval's core; none may be lost."""
+    items = ((f"{i:06d}", CLEAN, waveform) for i, waveform in enumerate(waveforms))
+    outcomes = sorted(predictor.predict(items), key=lambda outcome: outcome.segment_id)
+    assert len(outcomes) == len(waveforms)
+    scores = [o.dimensions for o in outcomes if isinstance(o, Prediction)]
+    assert len(scores) == len(waveforms)
+    return [score for score in scores if score is not None]
+
+
+def largest_difference(core: Callable[[Waveforms], Scores], howto: Transformers) -> float:
+    """Return by how much Serval's scores differ from the library's at most: it is the same work."""
+    waveforms = noise(podcast_lengths(4))
+    pairs = zip(core(waveforms), howto.score_one_by_one(waveforms), strict=True)
+    return max(abs(a - b) for ours, theirs in pairs for a, b in zip(ours, theirs, strict=True))
+
+
+def measure(arguments: argparse.Namespace) -> tuple[dict[str, Speed], float, float]:
+    """Return each way's speed, the ceiling in GFLOP/s and the largest difference of scores."""
+    device, dtype = arguments.device, arguments.dtype
+    on_gpu = device.startswith("cuda")
+    # A GPU wants long batches; a CPU works through them in parts of 30 s anyway.
+    num_equal, num_mixed = (512, 2048) if on_gpu else (3, 16)
+    equal, mixed = equal_lengths(num_equal), podcast_lengths(num_mixed)
+    model = build_model(W2V2_L_ROBUST_12, seed=0)
+    predictor = Predictor(model, device=device, dtype=dtype, batch_seconds=arguments.batch_seconds)
+    howto = Transformers(build_model(W2V2_L_ROBUST_12, seed=0), device, torch.float32)
+    padded = Transformers(build_model(W2V2_L_ROBUST_12, seed=0), device, torch.bfloat16)
+    core = functools.partial(serval_core, predictor)
+    rounds = Rounds(device, arguments.seconds)
+    turns: list[Callable[[], None]] = [
+        lambda: rounds.take_product_turn("ceiling", getattr(torch, dtype)),
+        lambda: rounds.take_turn("serval_core", core, noise(equal)),
+        lambda: rounds.take_turn("serval_core_mix", core, noise(mixed)),
+        lambda: rounds.take_turn("howto_loop", howto.score_one_by_one, noise(equal[:1])),
+        lambda: rounds.take_product_turn("ceiling_float32", torch.float32),
+    ]
+    if multiplies_bfloat16(device) or arguments.bf16:
+        turns += [
+            lambda: rounds.take_turn("padded_bf16", padded.score_padded, noise(equal_lengths(8))),
+            lambda: rounds.take_product_turn("ceiling_bfloat16", torch.bfloat16),
+        ]
+    difference = largest_difference(core, howto)
+    for _ in range(arguments.rounds):
+        for turn in turns:
+            turn()
+    config = W2V2_L_ROBUST_12.backbone
+    assert isinstance(config, SpeechTransformerConfig)
+    best = rounds.best
+    cost = gflop_per_audio_s(equal, config)
+
+    def speed(name: str, dtype: str, ceiling: str, cost: float) -> Speed:
+        if name not in best:
+            reason = "this CPU has no bfloat16 products: add --bf16 to wait for them"
+            return Speed(dtype=dtype, reason=reason)
+        return Speed(
+            audio_s_per_s=round(best[name], 2),
+            dtype=dtype,
+            part_of_ceiling=round(best[name] * cost / best[ceiling], 3),
+        )
+
+    later = Speed(reason="not in this benchmark yet")
+    needs_ray = Speed(reason="needs Ray, which --local does without") if arguments.local else later
+    return (
+        {
+            "howto_loop": speed("howto_loop", "float32", "ceiling_float32", cost),
+            "padded_bf16": speed("padded_bf16", "bfloat16", "ceiling_bfloat16", cost),
+            "ray_data": needs_ray,
+            "serval_core": speed("serval_core", dtype, "ceiling", cost),
+            "serval_core_mix": speed(
+                "serval_core_mix", dtype, "ceiling", gflop_per_audio_s(mixed, config)
+            ),
+            "serval_end_to_end": later,
+            "ceiling": Speed(
+                audio_s_per_s=round(best["ceiling"] / cost, 2), dtype=dtype, part_of_ceiling=1.0
+            ),
+        },
+        best["ceiling"],
+        difference,
+    )
+
+
+def table(speeds: dict[str, Speed], where: dict[str, object], ceiling: float) -> str:
+    """Return the table for people."""
+    howto = speeds["howto_loop"].audio_s_per_s
+    lines = [
+        f"w2v2-L-robust-12, random weights, 10 s segments; {where['device']} ({where['cpu']}, "
+        f"{where['threads']} threads), load {where['load_average_1min']}, {where['date']}",
+        f"ceiling {ceiling:,.0f} GFLOP/s; {where['versions']}",
+        "",
+        "| way | dtype | audio s per s | times howto | of the ceiling |",
+        "| --- | --- | ---: | ---: | ---: |",
+    ]
+    for name, speed in speeds.items():
+        if speed.audio_s_per_s is None:
+            lines.append(f"| {name} | {speed.dtype or ''} | {speed.reason} | | |")
+            continue
+        times = f"{speed.audio_s_per_s / howto:.2f}" if howto else ""
+        lines.append(
+            f"| {name} | {speed.dtype} | {speed.audio_s_per_s:,.2f} | {times} | "
+            f"{speed.part_of_ceiling:.0%} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure, print, and write the result beside this script where that was asked for."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="Serval's; by the device")
+    parser.add_argument("--threads", type=int, help="of a CPU, for all ways alike; default: all")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of one turn")
+    parser.add_argument("--batch-seconds", type=float, default=120.0, help="Serval's budget")
+    parser.add_argument("--bf16", action="store_true", help="padded_bf16 also on a CPU without it")
+    parser.add_argument("--local", action="store_true", help="without Ray")
+    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    parser.add_argument("--save", help="file under benchmarks/results to write")
+    arguments = parser.parse_args()
+    if arguments.dtype is None:
+        arguments.dtype = "bfloat16" if arguments.device.startswith("cuda") else "float32"
+    torch.set_num_threads(arguments.threads or len(os.sched_getaffinity(0)))
+    where = machine(arguments.device)
+    speeds, ceiling, difference = measure(arguments)
+    text = table(speeds, where, ceiling)
+    text += f"\n\nLargest difference between Serval's and the loop's scores: {difference:.1e}"
+    print(text)
+    record = {
+        **{name: asdict(speed) for name, speed in speeds.items()},
+        "largest_difference": difference,
+        "machine": where,
+    }
+    if arguments.save:
+        path = Path(__file__).parent / "results" / arguments.save
+        path.write_text(text + "\n\n```json\n" + json.dumps(record, indent=1) + "\n```\n")
+    if arguments.json:
+        print(json.dumps(record))
+
+
+if __name__ == "__main__":
+    main()
