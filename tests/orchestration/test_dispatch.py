@@ -34,7 +34,7 @@ PLAN = NumberPlan(rows=None, first_rows=list(range(NUM_SHARDS + 1)), make_shard=
 class FakeActor:
     """Writes down every attempt, then does what `misbehave` does; reports the shard's number."""
 
-    def __init__(self, folder: str, misbehave: Callable[[int, int], None]) -> None:
+    def __init__(self, folder: str, misbehave: Callable[[int, int, Path], None]) -> None:
         self.folder = Path(folder)
         self.misbehave = misbehave
 
@@ -44,35 +44,46 @@ class FakeActor:
     def score_shard(self, number: int, shard: int, condition: str, attempt: str) -> int:
         (self.folder / f"{number}.{attempt}").touch()
         num_attempts = len(list(self.folder.glob(f"{number}.*")))
-        self.misbehave(number, num_attempts)
+        self.misbehave(number, num_attempts, self.folder)
         return shard
 
 
-def die_at_first_attempt(number: int, num_attempts: int) -> None:
+def die(folder: Path) -> None:
+    """End the worker, once what it reported before has arrived.
+
+    A report can get lost with its worker; the dispatcher would then blame that shard first.
+    """
+    attempted = {path.name.partition(".")[0] for path in folder.glob("[0-9].*")} - {"2"}
+    while not all((folder / f"reported.{number}").exists() for number in attempted):
+        time.sleep(0.01)
+    os._exit(1)
+
+
+def die_at_first_attempt(number: int, num_attempts: int, folder: Path) -> None:
     if number == 2 and num_attempts == 1:
-        os._exit(1)
+        die(folder)
 
 
-def die_always(number: int, num_attempts: int) -> None:
+def die_always(number: int, num_attempts: int, folder: Path) -> None:
     if number == 2:
-        os._exit(1)
+        die(folder)
 
 
-def fail_at_first_attempt(number: int, num_attempts: int) -> None:
+def fail_at_first_attempt(number: int, num_attempts: int, folder: Path) -> None:
     if number == 2 and num_attempts == 1:
         raise OSError("503 Slow Down")
 
 
-def fail_always(number: int, num_attempts: int) -> None:
+def fail_always(number: int, num_attempts: int, folder: Path) -> None:
     if number == 2:
         raise OSError("503 Slow Down")
 
 
-def find_the_model_broken(number: int, num_attempts: int) -> None:
+def find_the_model_broken(number: int, num_attempts: int, folder: Path) -> None:
     raise ModelError("the model is broken")
 
 
-def behave(number: int, num_attempts: int) -> None:
+def behave(number: int, num_attempts: int, folder: Path) -> None:
     time.sleep(0.02)
 
 
@@ -81,13 +92,15 @@ def run_tasks(ray_cluster: None, tmp_path: Path) -> Iterator[Callable[..., Itera
     actors = []
 
     def run(
-        misbehave: Callable[[int, int], None],
+        misbehave: Callable[[int, int, Path], None],
         num_actors: int = 1,
         actor_class: type[FakeActor] = FakeActor,
     ) -> Iterator[int]:
         remote = ray.remote(num_cpus=0, max_restarts=-1)(actor_class)
         actors.extend(remote.remote(str(tmp_path), misbehave) for _ in range(num_actors))
-        return Dispatcher(actors, PLAN).run(TASKS)
+        for number in Dispatcher(actors, PLAN).run(TASKS):
+            (tmp_path / f"reported.{number}").touch()
+            yield number
 
     yield run
     for actor in actors:
@@ -126,7 +139,7 @@ def test_a_shard_that_fails_once_is_tried_again(
 def test_a_shard_that_always_fails_holds_up_no_other(
     run_tasks: Callable[..., Iterator[int]],
     tmp_path: Path,
-    misbehave: Callable[[int, int], None],
+    misbehave: Callable[[int, int, Path], None],
     why: str,
 ) -> None:
     done = []
