@@ -31,6 +31,9 @@ KNOWN_URIS = (
 SHA256_TAG = "serval.weights_sha256"
 TASK_TAG = "serval.task"
 
+SERVER_SCHEME = "mlflow-artifacts:"
+"""Artifacts that a tracking server hands out itself; only MLflow can fetch them."""
+
 _VERSION = re.compile(r"models:/([^/@]+)/([0-9]+)")
 _ALIAS = re.compile(r"models:/([^/@]+)@([^/@]+)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -254,13 +257,15 @@ def _untrained(recipe: str, seed: int) -> EmotionModel:
 
 def _absolute(location: str) -> str:
     path = storage.local_path(location)
-    return location if path is None else str(path.absolute())
+    if path is None or location.startswith(SERVER_SCHEME):
+        return location
+    return str(path.absolute())
 
 
 @contextmanager
 def _readable(folder: str) -> Iterator[str]:
     """Yield a folder that `ser_model.storage` reads; fetch it where only MLflow knows how."""
-    if not folder.startswith("mlflow-artifacts:"):
+    if not folder.startswith(SERVER_SCHEME):
         yield folder
         return
     with tempfile.TemporaryDirectory() as temporary:
