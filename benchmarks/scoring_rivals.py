@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +26,9 @@ class Transformers:
         """Take the library's model out of Serval's, with the same weights."""
         extractor: Any = Wav2Vec2FeatureExtractor
         self._extractor = extractor(do_normalize=True, return_attention_mask=True)
-        self._backbone: Any = model.backbone.transformer
+        self._backbone = cast("Any", model.backbone.transformer)
         self._backbone.to(device, dtype).eval()
-        self._head: Any = model.head
+        self._head = cast("Any", model.head)
         self._head.to(device, dtype).eval()
         self._device, self._dtype = device, dtype
 
