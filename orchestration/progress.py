@@ -29,6 +29,7 @@ class Progress:
         self._total = total
         self._unit = unit
         self._done = 0
+        self._logged: int | None = None
         self._fields: dict[str, object] = {}
         self._started = self._last_line = time.monotonic()
         self._bar = (
@@ -48,7 +49,7 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif kind is None:
+        elif kind is None and self._done != self._logged:
             self._log_line()
 
     def advance(self, num_done: int = 1, **fields: object) -> None:
@@ -63,6 +64,7 @@ class Progress:
 
     def _log_line(self) -> None:
         self._last_line = time.monotonic()
+        self._logged = self._done
         elapsed_s = self._last_line - self._started
         line = f"{self._label}: {self._done}"
         if self._total is not None:

@@ -58,11 +58,11 @@ def run(args: argparse.Namespace) -> Summary:
     facts = _facts(table)
     lines = [
         f"read {args.source} with the reader {corpus.reader}",
-        ", ".join(f"{number} {word}" for word, number in facts.items()),
+        ", ".join(f"{fact} {name.removeprefix('num_')}" for name, fact in facts.items()),
     ]
     if "split" in table.column_names:
         counts = Counter(table["split"].to_pylist())
-        facts["splits"] = {split: counts[split] for split in SPLITS}
+        facts["num_segments_by_split"] = {split: counts[split] for split in SPLITS}
         lines.append(f"segments by split: {', '.join(f'{s} {counts[s]}' for s in SPLITS)}")
     lines.append(f"manifest: {args.output}")
     data = {"output": args.output, "reader": corpus.reader, **facts}
@@ -74,11 +74,11 @@ def _facts(table: pa.Table) -> dict[str, object]:
     import pyarrow.compute as pc
 
     facts: dict[str, object] = {
-        "segments": len(table),
-        "recordings": pc.count_distinct(table["recording"]).as_py(),
+        "num_segments": len(table),
+        "num_recordings": pc.count_distinct(table["recording"]).as_py(),
     }
     if "speaker_id" in table.column_names:
-        facts["speakers"] = pc.count_distinct(table["speaker_id"], mode="only_valid").as_py()
+        facts["num_speakers"] = pc.count_distinct(table["speaker_id"], mode="only_valid").as_py()
     if "duration_s" in table.column_names:
         duration_s = table["duration_s"]
     else:

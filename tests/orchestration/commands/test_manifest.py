@@ -46,11 +46,11 @@ def test_summary_and_manifest(corpus: Path, tmp_path: Path) -> None:
     assert summary.data == {
         "output": output,
         "reader": "table",
-        "segments": 100,
-        "recordings": 100,
-        "speakers": 10,
+        "num_segments": 100,
+        "num_recordings": 100,
+        "num_speakers": 10,
         "hours": 1.0,
-        "splits": {"train": 60, "dev": 20, "test": 20},
+        "num_segments_by_split": {"train": 60, "dev": 20, "test": 20},
     }
     table = read_manifest(output)
     assert table["segment_id"][0].as_py() == "s0/0.wav"
