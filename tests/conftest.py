@@ -17,6 +17,9 @@ from ser_model import storage
 
 BUCKET = "serval-tests"
 
+# As `serval` does it, before torch is loaded: waiting threads sleep, or a busy machine crawls.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
