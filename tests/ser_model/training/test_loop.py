@@ -19,7 +19,7 @@ def train_small(recipe: Recipe, example_maker: ExampleMaker) -> TrainResult:
 
 
 def test_training_really_trains(recipe_maker: RecipeMaker, example_maker: ExampleMaker) -> None:
-    recipe = recipe_maker("num_epochs=50", "optimiser.learning_rate=0.01")
+    recipe = recipe_maker("num_epochs=35", "optimiser.learning_rate=0.01")
     examples = example_maker(recipe, 16, seed=1)
     model = new_model(recipe, DIMENSIONS)
     before = evaluate(model, examples, batch_size=8)
