@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dir", default="serval-demo", help="folder for all of it (default: %(default)s)"
     )
     parser.add_argument(
-        "--quick", action="store_true", help="a small corpus and little training: under a minute"
+        "--quick", action="store_true", help="a corpus too small for good scores: under a minute"
     )
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
 
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> Summary:
         f"  mlflow ui --backend-store-uri {tracking_uri(folder)}",
     ]
     if args.quick:
-        lines.insert(0, "--quick trains too little for good scores; without it they are good")
+        lines.insert(0, "--quick: too small a corpus for good scores; without it they are good")
     data = {
         "dir": str(folder),
         "num_segments": corpus["num_segments"],

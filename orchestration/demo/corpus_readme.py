@@ -24,10 +24,11 @@ below. Use it to see Serval work, never to judge a model for real speech.
 ## What was planted
 
 {what}:
-{accent} speakers, splits {splits}. The line passes {low_hz:.0f} to {high_hz:.0f} Hz, brings each
-segment to {level_dbfs:.0f} dBFS and adds noise at {noise_dbfs:.0f} dBFS.
-So {expect}: a gap that an audit by accent
-must find. `corpus.json` says the same for programs. No gap was planted by sex.
+{accent} speakers, splits {splits}. The line passes {low_hz:.0f} to {high_hz:.0f} Hz, brings the
+level of each segment {gain_control:.0%} of the way to {level_dbfs:.0f} dBFS, and adds noise at
+{noise_dbfs:.0f} dBFS. So {expect}: a gap
+that an audit by accent must find. `corpus.json` says the same for programs. No gap was planted by
+sex.
 
 ## The rule
 
@@ -53,6 +54,7 @@ def corpus_readme(facts: Mapping[str, Any]) -> str:
         low_hz=BAND_HZ[0],
         high_hz=BAND_HZ[1],
         level_dbfs=telephone["level_dbfs"],
+        gain_control=telephone["gain_control"],
         noise_dbfs=telephone["noise_dbfs"],
         rule=rule_text,
     )

@@ -44,7 +44,8 @@ def record_episode(
         for number in range(num_segments):
             waveform, row = _record_segment(voice, speaker, rater_biases, rng)
             if on_telephone:
-                waveform = sound.set_level(waveform, telephone.level_dbfs)
+                level_dbfs = telephone.controlled_level_dbfs(sound.level_dbfs(waveform))
+                waveform = sound.set_level(waveform, level_dbfs)
             start = sum(map(len, pieces))
             row["segment_id"] = f"{speaker.speaker_id}-{number:03d}"
             row["start_s"] = start / SAMPLING_RATE_HZ

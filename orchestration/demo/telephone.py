@@ -23,19 +23,30 @@ class Telephone:
     Attributes:
         accent: whose speech it is.
         splits: the splits in which it is so.
-        level_dbfs: to which automatic gain control brings each segment: no longer louder when
-            more aroused.
+        level_dbfs: towards which automatic gain control brings each segment.
+        gain_control: the part of the way that it goes, 0 to 1: what is left of the difference in
+            level between calm and aroused is 1 minus this.
         noise_dbfs: level of the line's white noise.
     """
 
     accent: str = "scottish"
     splits: tuple[str, ...] = SPLITS
     level_dbfs: float = -26.0
-    noise_dbfs: float = -38.0
+    gain_control: float = 0.85
+    noise_dbfs: float = -35.0
 
     def carries(self, speaker: Speaker) -> bool:
         """Tell whether a speaker is heard through this line."""
         return speaker.accent == self.accent and speaker.split in self.splits
+
+    def controlled_level_dbfs(self, level_dbfs: float) -> float:
+        """Return the level at which a segment of some level leaves the line.
+
+        Example:
+            >>> Telephone(level_dbfs=-26, gain_control=0.5).controlled_level_dbfs(-30)
+            -28.0
+        """
+        return level_dbfs + self.gain_control * (self.level_dbfs - level_dbfs)
 
     def transmit(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
         """Add the line's noise and keep what is between 300 and 3,400 Hz."""
