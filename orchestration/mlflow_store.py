@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ser_model import storage
 from ser_model.models.base import EmotionModel
 from ser_model.models.storage import load_model, save_model
 
@@ -52,7 +53,23 @@ def open_client() -> MlflowClient:
     path = _sqlite_path(tracking_uri())
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            _make_store(path)
     return MlflowClient(tracking_uri())
+
+
+def _make_store(path: Path) -> None:
+    """Put a new store in its place in one piece.
+
+    MLflow makes its tables one by one, over seconds, and cannot open a store that has only some of
+    them: a process that dies meanwhile would leave one that nobody can use any more.
+    """
+    from mlflow import MlflowClient
+
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / path.name
+        MlflowClient(f"sqlite:///{made}").search_experiments(max_results=1)
+        storage.create_if_absent(str(path), made.read_bytes())
 
 
 def log_run(

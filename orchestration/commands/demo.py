@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import time
 
 from orchestration.commands.summary import Summary
@@ -29,13 +30,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Summary:
     """Run the steps that are not done yet, and say what the audit found."""
     from orchestration.demo.findings import read_findings
-    from orchestration.demo.line import DemoConfig, run_demo, tracking_uri
+    from orchestration.demo.line import TRACKING_VARIABLE, DemoConfig, run_demo, tracking_uri
     from ser_model import storage
 
     started = time.monotonic()
     folder = storage.local_path(args.dir)
     if folder is None:
         raise ConfigError(f"--dir {args.dir} is not local: the demo's MLflow store must be")
+    # A server's URI may hold a password: it is not printed.
+    elsewhere = TRACKING_VARIABLE in os.environ
+    mlflow_ui = f"mlflow ui --backend-store-uri {tracking_uri(folder)}"
     config = DemoConfig(seed=args.seed, quick=args.quick)
     outcomes = run_demo(folder, config, say=lambda line: logger.info("%s", line))
     corpus, scored = outcomes["corpus"], outcomes["score"]
@@ -51,7 +55,7 @@ def run(args: argparse.Namespace) -> Summary:
         f"done in {wall_s:.0f} s; where to look next:",
         f"  {folder / 'report.html'}",
         f"  {folder / 'corpus' / 'README.md'}",
-        f"  mlflow ui --backend-store-uri {tracking_uri(folder)}",
+        f"  {f'MLflow as in {TRACKING_VARIABLE}' if elsewhere else mlflow_ui}",
     ]
     if args.quick:
         lines.insert(0, "--quick: too small a corpus for good scores; without it they are good")
@@ -63,7 +67,7 @@ def run(args: argparse.Namespace) -> Summary:
         "num_rejections": scored["num_rejections"],
         "content_sha256": scored["content_sha256"],
         "report": str(folder / "report.html"),
-        "mlflow_tracking_uri": tracking_uri(folder),
+        "mlflow_tracking_uri": None if elsewhere else tracking_uri(folder),
         "wall_s": round(wall_s, 1),
         **findings.as_data(),
     }

@@ -16,6 +16,7 @@ from orchestration.progress import Progress
 from ser_model import storage
 from ser_model.schema import ConfigError, RunError
 
+TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
 MODEL_NAME = "serval-demo"
 CHAMPION = f"models:/{MODEL_NAME}@champion"
 SEGMENTS_PER_SHARD = 50
@@ -62,15 +63,14 @@ def run_demo(
     folder = folder.absolute()
     identity = {"seed": config.seed, "quick": config.quick, "serval": version("serval")}
     _claim(folder, identity)
-    os.environ.setdefault("MLFLOW_TRACKING_URI", tracking_uri(folder))
+    os.environ.setdefault(TRACKING_VARIABLE, tracking_uri(folder))
     line = _Line(folder=folder, config=config)
     return run_steps(str(folder), line.steps(), identity, say)
 
 
 def tracking_uri(folder: Path) -> str:
-    """Return where the demo's MLflow store is, unless MLFLOW_TRACKING_URI says otherwise."""
-    default = f"sqlite:///{folder.absolute() / 'mlflow.db'}"
-    return os.environ.get("MLFLOW_TRACKING_URI", default)
+    """Return where the demo's MLflow store is, unless TRACKING_VARIABLE says otherwise."""
+    return f"sqlite:///{folder.absolute() / 'mlflow.db'}"
 
 
 def _claim(folder: Path, identity: Mapping[str, object]) -> None:

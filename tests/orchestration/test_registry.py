@@ -169,6 +169,23 @@ def test_the_default_store_is_in_the_working_folder(
     assert tracking_uri() == f"sqlite:///{tmp_path}/mlflow.db"
 
 
+def test_a_store_that_was_not_finished_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    def die(self: MlflowClient, max_results: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(MlflowClient, "search_experiments", die)
+        list_models()
+    assert list(tmp_path.iterdir()) == []
+    assert list_models() == []
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+
+
 def test_the_artifacts_are_beside_the_database(registered: str, mlflow_folder: Path) -> None:
     folder = files_of(resolve_model(f"models:/{registered}/1"))
     assert folder.is_relative_to(mlflow_folder / "mlartifacts")
