@@ -57,9 +57,11 @@ class Reason(StrEnum):
     END_BEFORE_START = "end_before_start"
     BEYOND_END = "beyond_end"
     TOO_SHORT = "too_short"
+    TOO_LONG = "too_long"
     OUT_OF_MEMORY = "out_of_memory"
     SCORE_NOT_FINITE = "score_not_finite"
     MODEL_FAILED = "model_failed"
+    KILLED_WORKER = "killed_worker"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
