@@ -12,6 +12,7 @@ import fsspec
 import numpy as np
 import pytest
 import soundfile as sf
+from faulty import VARIABLE, Faults
 
 from ser_model import storage
 
@@ -53,6 +54,15 @@ def memory() -> Iterator[str]:
     """An empty folder in memory, for this process only."""
     yield "memory://tests"
     fsspec.filesystem("memory").store.clear()
+
+
+@pytest.fixture
+def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Faults:
+    """A faulty:// folder, and the plan of what goes wrong in it: nothing, until it is told to."""
+    (tmp_path / "faulty").mkdir()
+    faults = Faults(tmp_path / "faults", f"faulty://{tmp_path / 'faulty'}")
+    monkeypatch.setenv(VARIABLE, str(faults.folder))
+    return faults
 
 
 @pytest.fixture(params=["local", "memory", "s3"])
