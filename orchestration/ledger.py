@@ -33,8 +33,8 @@ from orchestration.commits import (
     read_run,
     shard_name,
 )
+from orchestration.table_hash import table_sha256
 from orchestration.tables import (
-    content_sha256,
     predictions_schema,
     predictions_table,
     rejections_table,
@@ -160,7 +160,7 @@ class Ledger:
             num_rejections=len(rejections),
             num_rejections_by_reason=dict(Counter(r.reason.value for r in rejections)),
             audio_s=sum(p.duration_s for p in predictions),
-            content_sha256=content_sha256(*tables.values()),
+            content_sha256=table_sha256(*tables.values()),
         )
         uri = commit_uri(self.run_uri, condition, shard)
         if storage.create_if_absent(uri, storage.to_json_bytes(dataclasses.asdict(commit))):
@@ -270,7 +270,7 @@ def _read_run_commits(run_uri: str, run: Mapping[str, Any]) -> list[Commit]:
 def _check_content(run_uri: str, commit: Commit, schema: pa.Schema) -> None:
     predictions = _read_or_empty(run_uri, commit.predictions_file, schema)
     rejections = _read_or_empty(run_uri, commit.rejections_file, REJECTIONS)
-    if content_sha256(predictions, rejections) != commit.content_sha256:
+    if table_sha256(predictions, rejections) != commit.content_sha256:
         where = f"{shard_name(commit.shard)}, condition {commit.condition}"
         raise RunError(f"{run_uri}: the data of {where} are not what was committed")
 

@@ -1,9 +1,7 @@
-"""Predictions and rejections as Arrow tables, and the hash of their content."""
+"""Predictions and rejections as Arrow tables."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
@@ -59,28 +57,13 @@ def rejections_table(rejections: Sequence[Rejection], provenance: Provenance) ->
     return _table(columns, len(rows), provenance, REJECTIONS)
 
 
-def content_sha256(*tables: pa.Table) -> str:
-    """Return a hash of the values of some tables, whatever file or encoding they stand in.
-
-    Values are hashed, not bytes of Parquet, so that another version of its writer changes nothing.
-    Floats are hashed exactly: the shortest decimal number that reads back as the same float.
-    """
-    digest = hashlib.sha256()
-    for table in tables:
-        for name in table.column_names:
-            values = table.column(name).to_pylist()
-            digest.update(json.dumps([name, values]).encode())
-    return digest.hexdigest()
-
-
 def _table(
     columns: Mapping[str, list[object]], num_rows: int, provenance: Provenance, schema: pa.Schema
 ) -> pa.Table:
     arrays = [
-        pa.array(
-            columns[field.name] if field.name in columns else [provenance[field.name]] * num_rows,
-            type=field.type,
-        )
+        pa.array(columns[field.name], type=field.type)
+        if field.name in columns
+        else pa.repeat(pa.scalar(provenance[field.name], field.type), num_rows)
         for field in schema
     ]
     return pa.Table.from_arrays(arrays, schema=schema)

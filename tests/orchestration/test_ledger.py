@@ -13,7 +13,8 @@ import pytest
 
 from orchestration.commits import Commit, RunIdentity
 from orchestration.ledger import CommittedRun, Ledger, committed_files, content_hash
-from orchestration.tables import content_sha256, predictions_table
+from orchestration.table_hash import table_sha256
+from orchestration.tables import predictions_table
 from ser_model import storage
 from ser_model.schema import (
     CLEAN,
@@ -332,8 +333,8 @@ def test_the_hash_of_a_table_is_one_of_values() -> None:
     table = predictions_table(predictions, identity().provenance())
     again = predictions_table(predictions[::-1], identity().provenance())
     pieces = pa.concat_tables([table.slice(0, 1), table.slice(1)])
-    assert content_sha256(table) == content_sha256(again) == content_sha256(pieces)
-    assert content_sha256(table) != content_sha256(table.slice(0, 1))
+    assert table_sha256(table) == table_sha256(again) == table_sha256(pieces)
+    assert table_sha256(table) != table_sha256(table.slice(0, 1))
 
 
 def test_run_json_is_plain_json_that_people_can_read(tmp_path: Path) -> None:
