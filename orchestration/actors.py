@@ -1,12 +1,22 @@
 """The scoring worker: reads a shard, scores it, commits it.
 
-An ordinary class: `scoring` wraps it by ray.remote, tests and ``--local`` call it as it is. Only
-shard descriptors go in and counts come out; audio, weights and predictions never cross Ray.
+An ordinary class: `cluster` wraps it by ray.remote, tests and ``--local`` call it as it is. Only
+shard descriptors go in and counts come out; weights and predictions never cross Ray.
+
+Calls may overlap, and then so do the stages of their shards:
+
+    call's thread      read and decode ──▶ ReadAhead ┐              ┌─▶ write, commit
+    scoring thread                                   └─▶ score ─────┘
+
+One thread alone touches the model, shard after shard in the order of the calls, so the device waits
+for nothing while the next shard is read and the last one is written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -15,10 +25,11 @@ import torch
 
 from orchestration.commits import Commit, RunIdentity
 from orchestration.ledger import Ledger
-from orchestration.shard_plan import Shard, Waveform
+from orchestration.read_ahead import ReadAhead, StoppedError
+from orchestration.shard_plan import Exclusion, Shard, Waveform
 from ser_model.models.base import EmotionModel
 from ser_model.predict import Predictor, Workload
-from ser_model.schema import Rejection, SegmentError
+from ser_model.schema import Prediction, Rejection, SegmentError, Stage
 
 
 class ModelSource(Protocol):
@@ -29,16 +40,52 @@ class ModelSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StageTimes:
+    """Seconds of a worker by what they were spent on; stages overlap, so they add up to more.
+
+    Attributes:
+        read_s: reading and decoding audio.
+        score_s: the model.
+        starved_s: the scoring thread waiting for audio of the shard in its hands.
+        write_s: writing predictions and committing them.
+    """
+
+    read_s: float = 0.0
+    score_s: float = 0.0
+    starved_s: float = 0.0
+    write_s: float = 0.0
+
+    def __add__(self, other: StageTimes) -> StageTimes:
+        return StageTimes(
+            read_s=self.read_s + other.read_s,
+            score_s=self.score_s + other.score_s,
+            starved_s=self.starved_s + other.starved_s,
+            write_s=self.write_s + other.write_s,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShardReport:
     """What became of one attempt at a shard.
 
     Attributes:
         commit: the record that counts, of this attempt or of one that was faster.
         workload: what this attempt put through the model.
+        times: what it took.
     """
 
     commit: Commit
     workload: Workload
+    times: StageTimes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scored:
+    """What the scoring thread made of a shard."""
+
+    outcomes: list[Prediction | Rejection]
+    workload: Workload
+    score_s: float
 
 
 class ScoringActor:
@@ -51,6 +98,9 @@ class ScoringActor:
         self._model = model
         self._ledger = Ledger(run_uri, identity)
         self._device = device
+        self._scoring = ThreadPoolExecutor(1, thread_name_prefix="score")
+        self._stopped = False
+        self._reading: set[ReadAhead] = set()
 
     @cached_property
     def _predictor(self) -> Predictor:
@@ -71,9 +121,16 @@ class ScoringActor:
         Raises:
             ModelError: as the model's source raises it.
         """
-        _ = self._predictor
+        self._scoring.submit(lambda: self._predictor).result()
 
-    def score_shard(self, number: int, shard: Shard, condition: str, attempt: str) -> ShardReport:
+    def score_shard(
+        self,
+        number: int,
+        shard: Shard,
+        condition: str,
+        attempt: str,
+        excluded: Mapping[str, Exclusion] | None = None,
+    ) -> ShardReport:
         """Score one shard under one condition and commit it.
 
         Args:
@@ -81,11 +138,27 @@ class ScoringActor:
             shard: where its audio is.
             condition: the condition to score it under.
             attempt: a name that no other attempt has.
+            excluded: segments that are rejected unseen, by their ids.
         """
-        before = self._predictor.workload
-        rejections: list[Rejection] = []
-        predicted = self._predictor.predict(_read(shard, condition, rejections))
-        outcomes = [*predicted, *rejections]
+        excluded = excluded or {}
+        wanted = shard
+        if excluded:
+            wanted = shard.only([i for i in shard.segment_ids if i not in excluded])
+        scored, times = self._score(wanted, condition)
+        outcomes = [
+            *scored.outcomes,
+            *(
+                Rejection(
+                    segment_id=segment_id,
+                    condition=condition,
+                    stage=Stage.SCORE,
+                    reason=exclusion.reason,
+                    detail=exclusion.detail,
+                )
+                for segment_id, exclusion in excluded.items()
+            ),
+        ]
+        started = time.monotonic()
         commit = self._ledger.commit(
             condition=condition,
             shard=number,
@@ -93,23 +166,79 @@ class ScoringActor:
             segment_ids=shard.segment_ids,
             outcomes=outcomes,
         )
-        return ShardReport(commit=commit, workload=self._predictor.workload - before)
+        times += StageTimes(write_s=time.monotonic() - started)
+        return ShardReport(commit=commit, workload=scored.workload, times=times)
+
+    def try_segment(self, shard: Shard, segment_id: str, condition: str) -> None:
+        """Read and score one segment alone, and forget the outcome: does the worker live?"""
+        self._score(shard.only([segment_id]), condition)
+
+    def stop(self) -> None:
+        """Let go of the shards in work, within a batch; their calls raise StoppedError."""
+        self._stopped = True
+        for audio in self._reading.copy():
+            audio.stop()
+
+    def _score(self, shard: Shard, condition: str) -> tuple[_Scored, StageTimes]:
+        """Read a shard here while the scoring thread scores it."""
+        audio = ReadAhead()
+        self._reading.add(audio)
+        try:
+            scoring = self._scoring.submit(self._predict, audio, condition)
+            read_s = self._read(shard, audio)
+            scored = scoring.result()
+        finally:
+            self._reading.discard(audio)
+        times = StageTimes(read_s=read_s, score_s=scored.score_s, starved_s=audio.starved_s)
+        return scored, times
+
+    def _read(self, shard: Shard, audio: ReadAhead) -> float:
+        """Put all of a shard into the queue; return the seconds that reading took."""
+        read_s, started = 0.0, time.monotonic()
+        try:
+            for item in shard.read():
+                read_s += time.monotonic() - started
+                audio.put(item)
+                started = time.monotonic()
+            audio.close()
+        except StoppedError:
+            pass  # scoring failed: its own error says why
+        except BaseException as error:  # noqa: BLE001  raised again by the scoring thread
+            audio.close(error)
+        return read_s
+
+    def _predict(self, audio: ReadAhead, condition: str) -> _Scored:
+        """Score a queue of audio until it is closed; runs in the scoring thread."""
+        started, before = time.monotonic(), self._predictor.workload
+        outcomes: list[Prediction | Rejection] = []
+        try:
+            for outcome in self._predictor.predict(_scorable(audio, condition, outcomes)):
+                outcomes.append(outcome)
+                if self._stopped:
+                    raise StoppedError
+        finally:
+            audio.stop()
+        return _Scored(
+            outcomes=outcomes,
+            workload=self._predictor.workload - before,
+            score_s=time.monotonic() - started - audio.starved_s,
+        )
 
 
-def _read(
-    shard: Shard, condition: str, rejections: list[Rejection]
+def _scorable(
+    audio: ReadAhead, condition: str, outcomes: list[Prediction | Rejection]
 ) -> Iterator[tuple[str, str, Waveform]]:
-    """Yield what can be scored; append what cannot to `rejections`."""
-    for segment_id, audio in shard.read():
-        if isinstance(audio, SegmentError):
-            rejections.append(
+    """Yield what can be scored; append the rejections of what cannot to `outcomes`."""
+    for segment_id, waveform in audio:
+        if isinstance(waveform, SegmentError):
+            outcomes.append(
                 Rejection(
                     segment_id=segment_id,
                     condition=condition,
-                    stage=audio.stage,
-                    reason=audio.reason,
-                    detail=audio.detail,
+                    stage=waveform.stage,
+                    reason=waveform.reason,
+                    detail=waveform.detail,
                 )
             )
         else:
-            yield segment_id, condition, audio
+            yield segment_id, condition, waveform

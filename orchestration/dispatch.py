@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from orchestration.actors import ShardReport
 from orchestration.commits import shard_name
-from orchestration.shard_plan import ShardPlan
+from orchestration.shard_plan import ShardPlan, ShardTask, new_attempt
 from ser_model.schema import InputError, UnfinishedError
 
 logger = logging.getLogger(__name__)
@@ -38,14 +37,6 @@ ActorHandle: TypeAlias = Any
 
 ObjectRef: TypeAlias = Any
 """Ray's name of a result that is still to come."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShardTask:
-    """A shard that is to be scored under a condition."""
-
-    number: int
-    condition: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,11 +64,6 @@ class _Worker:
     def load(self) -> None:
         self.loading = self.actor.load.remote()
         self.num_loads += 1
-
-
-def new_attempt() -> str:
-    """Return a name that no other attempt has, on any machine."""
-    return uuid.uuid4().hex[:16]
 
 
 class Dispatcher:

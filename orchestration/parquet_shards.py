@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Container, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -59,6 +59,11 @@ class ParquetShard:
                 if row["segment_id"] in wanted:
                     error = SegmentError(Stage(row["stage"]), Reason(row["reason"]), row["detail"])
                     yield row["segment_id"], error
+
+    def only(self, segment_ids: Collection[str]) -> Self:
+        """Return the part of the shard with these segments alone."""
+        wanted = frozenset(segment_ids)
+        return replace(self, segment_ids=tuple(i for i in self.segment_ids if i in wanted))
 
 
 def plan_packed(source: str, split: str | None) -> ShardPlan:

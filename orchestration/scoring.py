@@ -9,74 +9,32 @@ on where the commits end.
 from __future__ import annotations
 
 import logging
-import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
-import torch
-
-from orchestration.actors import ScoringActor, ShardReport
-from orchestration.cluster import start_actors
+from orchestration.actors import ScoringActor, ShardReport, StageTimes
 from orchestration.commits import RunIdentity
-from orchestration.dispatch import Dispatcher, ShardTask, new_attempt
 from orchestration.hardware import Hardware, choose_hardware
 from orchestration.ledger import Ledger
+from orchestration.local import score_here
 from orchestration.progress import Progress
 from orchestration.registry import ResolvedModel, resolve_model
-from orchestration.shard_plan import ShardPlan
+from orchestration.score_summary import ScoreSummary, refuse_rejections
+from orchestration.shard_plan import ShardPlan, ShardTask
 from orchestration.shards import SEGMENTS_PER_SHARD, plan_shards
+from orchestration.stopping import sigterm_as_unfinished
 from ser_model import storage
 from ser_model.predict import Workload
-from ser_model.schema import CLEAN, ConfigError, TooManyRejectedError, UnfinishedError
+from ser_model.schema import CLEAN, ConfigError, UnfinishedError
 
 logger = logging.getLogger(__name__)
 
 THREADS_PER_WORKER = 1
 """Threads of a worker's arithmetic; more workers use more cores, and change no result."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoreSummary:
-    """The end of a run.
-
-    Attributes:
-        run: folder of the run.
-        model_uri: the model, pinned to a version.
-        num_segments: segments x conditions in the run.
-        num_predictions: those with a score.
-        num_rejections: those without.
-        num_rejections_by_reason: the latter by reason code.
-        audio_s: seconds of audio that were scored, over all of the run's resumptions.
-        content_sha256: hash of all rows.
-        num_scored_now: segments that this call scored; the others were committed before.
-        audio_scored_now_s: the audio of those.
-        wall_s: how long this call took.
-        padding_waste: the part of this call's arithmetic that went into padding, 0 to 1.
-    """
-
-    run: str
-    model_uri: str
-    num_segments: int
-    num_predictions: int
-    num_rejections: int
-    num_rejections_by_reason: Mapping[str, int]
-    audio_s: float
-    content_sha256: str
-    num_scored_now: int
-    audio_scored_now_s: float
-    wall_s: float
-    padding_waste: float
-
-    @property
-    def times_real_time(self) -> float:
-        """Seconds of audio that this call scored in a second."""
-        return self.audio_scored_now_s / self.wall_s
 
 
 def score(
@@ -119,13 +77,14 @@ def score(
     hardware = choose_hardware(devices, num_workers, dtype, local=local)
     source, run_uri = _absolute(source_uri), _absolute(output)
     try:
-        plan = plan_shards(source, split=split, segments_per_shard=segments_per_shard)
-        model = resolve_model(model_uri)
-        if model.uri.startswith("random:"):
-            logger.warning("!!! %s HAS RANDOM WEIGHTS: ITS SCORES MEAN NOTHING !!!", model.uri)
-        identity = _identify(model, plan, hardware.dtype, embeddings=embeddings)
-        job = _Job(plan=plan, model=model, ledger=Ledger(run_uri, identity), hardware=hardware)
-        run, totals = _finish(job, {"source": source, "split": split})
+        with sigterm_as_unfinished():
+            plan = plan_shards(source, split=split, segments_per_shard=segments_per_shard)
+            model = resolve_model(model_uri)
+            if model.uri.startswith("random:"):
+                logger.warning("!!! %s HAS RANDOM WEIGHTS: ITS SCORES MEAN NOTHING !!!", model.uri)
+            identity = _identify(model, plan, hardware.dtype, embeddings=embeddings)
+            job = _Job(plan=plan, model=model, ledger=Ledger(run_uri, identity), hardware=hardware)
+            run, totals = _finish(job, {"source": source, "split": split})
     except OSError as error:
         raise UnfinishedError(f"{error}: run the same command again to resume") from error
     summary = ScoreSummary(
@@ -137,8 +96,11 @@ def score(
         audio_scored_now_s=totals.audio_s,
         wall_s=time.monotonic() - started,
         padding_waste=totals.workload.padding_waste,
+        times=totals.times,
+        scoring_s=totals.scoring_s,
+        num_workers=totals.num_workers,
     )
-    _refuse_rejections(summary, max_rejected)
+    refuse_rejections(summary, max_rejected)
     return summary
 
 
@@ -159,6 +121,10 @@ class _Job:
             "device": self.hardware.device,
         }
 
+    def num_workers(self, num_tasks: int) -> int:
+        """Return how many workers there is work for."""
+        return max(1, min(self.hardware.num_workers, num_tasks))
+
 
 @dataclass(slots=True, kw_only=True)
 class _Totals:
@@ -168,12 +134,16 @@ class _Totals:
     num_rejections: int = 0
     audio_s: float = 0.0
     workload: Workload = field(default_factory=Workload)
+    times: StageTimes = field(default_factory=StageTimes)
+    scoring_s: float = 0.0
+    num_workers: int = 0
 
     def add(self, report: ShardReport) -> None:
         self.num_segments += report.commit.num_segments
         self.num_rejections += report.commit.num_rejections
         self.audio_s += report.commit.audio_s
         self.workload += report.workload
+        self.times += report.times
 
 
 def _identify(
@@ -215,6 +185,8 @@ def _finish(job: _Job, description: Mapping[str, object]) -> tuple[dict[str, Any
                     audio=f"{totals.audio_s / 3600:.2f} h",
                     speed=f"{totals.audio_s / (time.monotonic() - started):.0f} x real time",
                 )
+            totals.scoring_s = time.monotonic() - started
+            totals.num_workers = job.num_workers(len(tasks))
     num_segments_by_shard = [job.plan.num_segments_of(n) for n in range(job.plan.num_shards)]
     return job.ledger.complete(num_segments_by_shard, [CLEAN]), totals
 
@@ -223,59 +195,18 @@ def _finish(job: _Job, description: Mapping[str, object]) -> tuple[dict[str, Any
 def _workers(job: _Job, tasks: Sequence[ShardTask]) -> Iterator[Iterator[ShardReport]]:
     """Start what scores, and yield the reports of the shards as they are committed."""
     if job.hardware.num_workers == 0:
-        num_threads = torch.get_num_threads()
-        try:
-            with _sigterm_as_unfinished():
-                yield _score_here(job, tasks)
-        finally:
-            torch.set_num_threads(num_threads)
-    else:
-        num_workers = min(job.hardware.num_workers, len(tasks))
-        with (
-            start_actors(job.actor_arguments(), num_workers, job.hardware.device) as actors,
-            _sigterm_as_unfinished(),
-        ):
-            yield Dispatcher(actors, job.plan).run(tasks)
-
-
-def _score_here(job: _Job, tasks: Sequence[ShardTask]) -> Iterator[ShardReport]:
-    actor = ScoringActor(**job.actor_arguments())
-    for task in tasks:
-        shard = job.plan.shard(task.number)
-        yield actor.score_shard(task.number, shard, task.condition, new_attempt())
-
-
-@contextmanager
-def _sigterm_as_unfinished() -> Iterator[None]:
-    """End cleanly on SIGTERM, as schedulers send it: actors are let go, the exit code is 4.
-
-    SIGINT needs nothing: Python raises KeyboardInterrupt.
-    """
-
-    def stop(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001  signal's signature
-        raise UnfinishedError("stopped by SIGTERM: run the same command again to resume")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers
+        yield score_here(ScoringActor(**job.actor_arguments()), job.plan, tasks)
         return
-    previous = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    # Only here, so that --local does without Ray.
+    from orchestration.cluster import start_actors
+    from orchestration.dispatch import Dispatcher
 
-
-def _refuse_rejections(summary: ScoreSummary, max_rejected: float) -> None:
-    rejected = summary.num_rejections / summary.num_segments
-    if rejected > max_rejected:
-        reasons = ", ".join(
-            f"{number} {reason}" for reason, number in summary.num_rejections_by_reason.items()
-        )
-        raise TooManyRejectedError(
-            f"{summary.num_rejections} of {summary.num_segments} segments were rejected "
-            f"({rejected:.1%}, allowed are {max_rejected:.1%}): {reasons}; the run is complete: "
-            f"see `serval export {summary.run} rejections.csv --rejections`"
-        )
+    num_workers = job.num_workers(len(tasks))
+    with (
+        start_actors(job.actor_arguments(), num_workers, job.hardware.device) as actors,
+        sigterm_as_unfinished(),  # again: Ray has set a handler of its own
+    ):
+        yield Dispatcher(actors, job.plan).run(tasks)
 
 
 def _absolute(uri: str) -> str:

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ser_model.schema import ManifestError, SegmentError
+from ser_model.schema import ManifestError, Reason, SegmentError
 
 Waveform: TypeAlias = npt.NDArray[np.float32]
 SegmentAudio: TypeAlias = tuple[str, Waveform | SegmentError]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exclusion:
+    """Why a segment is rejected without another look: what came of scoring it alone."""
+
+    reason: Reason
+    detail: str
 
 
 class Shard(Protocol):
@@ -27,6 +36,22 @@ class Shard(Protocol):
 
     def read(self) -> Iterator[SegmentAudio]:
         """Yield (segment_id, waveform float32 mono 16 kHz, or why there is none)."""
+
+    def only(self, segment_ids: Collection[str]) -> Self:
+        """Return the part of the shard with these segments alone; no others are decoded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardTask:
+    """A shard that is to be scored under a condition."""
+
+    number: int
+    condition: str
+
+
+def new_attempt() -> str:
+    """Return a name that no other attempt has, on any machine."""
+    return uuid.uuid4().hex[:16]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,9 @@ column (the convention of Hugging Face datasets), a WebDataset tar file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from typing import Self
 
 import pyarrow as pa
 
@@ -46,6 +47,11 @@ class RecordingShard:
         for recording, inside in by_recording.items():
             for segment, audio in read_segments(recording, inside):
                 yield segment.segment_id, audio
+
+    def only(self, segment_ids: Collection[str]) -> Self:
+        """Return the part of the shard with these segments alone."""
+        wanted = frozenset(segment_ids)
+        return replace(self, segments=tuple(s for s in self.segments if s.segment_id in wanted))
 
 
 def plan_shards(

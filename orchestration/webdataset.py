@@ -7,9 +7,9 @@ See https://github.com/webdataset/webdataset for the naming rule.
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import BinaryIO
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import BinaryIO, Self
 
 import pyarrow as pa
 
@@ -51,6 +51,11 @@ class TarShard:
             for member in self.members:
                 audio = _read_member(file, int(member["offset"]), int(member["num_bytes"]))
                 yield str(member["segment_id"]), audio
+
+    def only(self, segment_ids: Collection[str]) -> Self:
+        """Return the part of the shard with these segments alone."""
+        wanted = frozenset(segment_ids)
+        return replace(self, members=tuple(m for m in self.members if m["segment_id"] in wanted))
 
 
 def read_tar_table(uri: str) -> pa.Table:

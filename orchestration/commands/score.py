@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from orchestration.commands.summary import Summary
 
 if TYPE_CHECKING:
-    from orchestration.scoring import ScoreSummary
+    from orchestration.score_summary import ScoreSummary
 
 HELP = "score segments with a model, on CPUs or GPUs; run again to resume"
 EXAMPLE = "serval score shards --model models:/demo@champion --split test --output run"
@@ -62,7 +62,11 @@ def run(args: argparse.Namespace) -> Summary:
         max_rejected=args.max_rejected,
         split=args.split,
     )
-    data = {**dataclasses.asdict(summary), "times_real_time": summary.times_real_time}
+    data = {
+        **dataclasses.asdict(summary),
+        "times_real_time": summary.times_real_time,
+        "limited_by": summary.limited_by,
+    }
     return Summary(text=_text(summary), data=data)
 
 
@@ -76,6 +80,12 @@ def _text(summary: ScoreSummary) -> str:
         lines.append(
             f"{summary.num_scored_now} of them now, in {summary.wall_s:.0f} s: "
             f"{summary.times_real_time:.0f} x real time, {summary.padding_waste:.1%} padding"
+        )
+        times = summary.times
+        lines.append(
+            f"seconds of {summary.num_workers} workers: model {times.score_s:.0f}, reading "
+            f"{times.read_s:.0f} (waited for: {times.starved_s:.0f}), writing {times.write_s:.0f}; "
+            f"limited by {summary.limited_by}"
         )
     else:
         lines.append("nothing was left to score: the run was complete")

@@ -1,7 +1,9 @@
 """The worker, as an ordinary object: no cluster is needed to test what it does."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ import torch
 from orchestration.actors import ScoringActor
 from orchestration.commits import RunIdentity
 from orchestration.ledger import Ledger, committed_files
-from orchestration.shard_plan import SegmentAudio
+from orchestration.read_ahead import StoppedError
+from orchestration.shard_plan import Exclusion, SegmentAudio
 from ser_model import storage
 from ser_model.models.base import ModelOutput
 from ser_model.schema import CLEAN, DIMENSIONS, Reason, RunError, SegmentError, Stage
@@ -22,14 +25,24 @@ class MeanModel(torch.nn.Module):
     task, targets, min_samples = "dimensions", DIMENSIONS, 400
     padding_free = False
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_threads: set[int] = set()
+        self.threads: set[str] = set()
+
     def forward(self, waveform_BN: torch.Tensor, num_samples_B: torch.Tensor) -> ModelOutput:
+        self.num_threads.add(torch.get_num_threads())
+        self.threads.add(threading.current_thread().name)
         mean_B1 = (waveform_BN.sum(1) / num_samples_B)[:, None]
         return ModelOutput(scores=mean_B1.expand(-1, 3), embedding=mean_B1)
 
 
 class MeanModelSource:
+    def __init__(self) -> None:
+        self.model = MeanModel()
+
     def load(self) -> MeanModel:
-        return MeanModel()
+        return self.model
 
 
 @dataclass
@@ -45,6 +58,10 @@ class ListShard:
 
     def read(self) -> Iterator[SegmentAudio]:
         yield from self.audio
+
+    def only(self, segment_ids: Collection[str]) -> "ListShard":
+        audio = [(id_, a) for id_, a in self.audio if id_ in segment_ids]
+        return replace(self, audio=audio, planned=[id_ for id_, _ in audio])
 
 
 AUDIO: list[SegmentAudio] = [
@@ -79,12 +96,15 @@ def ledger(memory: str, identity: RunIdentity) -> Ledger:
 
 
 @pytest.fixture
-def actor(ledger: Ledger, identity: RunIdentity) -> Iterator[ScoringActor]:
-    num_threads = torch.get_num_threads()
-    yield ScoringActor(
-        model=MeanModelSource(), run_uri=ledger.run_uri, identity=identity, device="cpu"
-    )
-    torch.set_num_threads(num_threads)
+def model() -> MeanModelSource:
+    return MeanModelSource()
+
+
+@pytest.fixture
+def actor(ledger: Ledger, identity: RunIdentity, model: MeanModelSource) -> Iterator[ScoringActor]:
+    actor = ScoringActor(model=model, run_uri=ledger.run_uri, identity=identity, device="cpu")
+    yield actor
+    actor.stop()
 
 
 def test_each_segment_of_a_shard_is_predicted_or_rejected(
@@ -138,7 +158,113 @@ def test_a_shard_that_yields_a_segment_twice_is_not_committed(
     assert ledger.committed(CLEAN) == set()
 
 
-def test_the_threads_are_those_of_the_run(actor: ScoringActor) -> None:
+def test_the_threads_are_those_of_the_run(actor: ScoringActor, model: MeanModelSource) -> None:
+    num_threads = torch.get_num_threads()
     torch.set_num_threads(2)
-    actor.load()
-    assert torch.get_num_threads() == 1
+    try:
+        actor.score_shard(0, ListShard(AUDIO, IDS), CLEAN, "x")
+    finally:
+        torch.set_num_threads(num_threads)
+    assert model.model.num_threads == {1}
+
+
+def test_calls_may_overlap_and_one_thread_alone_touches_the_model(
+    actor: ScoringActor, model: MeanModelSource
+) -> None:
+    with ThreadPoolExecutor(3) as calls:
+        reports = list(
+            calls.map(
+                lambda number: actor.score_shard(
+                    number, ListShard(AUDIO, IDS), CLEAN, f"attempt-{number}"
+                ),
+                range(6),
+            )
+        )
+    assert {report.workload.num_samples for report in reports} == {24_000}
+    assert {report.commit.content_sha256 for report in reports} == {
+        reports[0].commit.content_sha256
+    }
+    assert len(model.model.threads) == 1
+
+
+def test_a_shard_is_read_while_another_is_scored(
+    actor: ScoringActor, model: MeanModelSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second_is_read = threading.Event()
+    forward = MeanModel.forward
+
+    def wait_for_the_second(model: MeanModel, *inputs: torch.Tensor) -> ModelOutput:
+        assert second_is_read.wait(60)
+        return forward(model, *inputs)
+
+    class LateShard(ListShard):
+        def read(self) -> Iterator[SegmentAudio]:
+            yield from self.audio
+            second_is_read.set()
+
+    monkeypatch.setattr(MeanModel, "forward", wait_for_the_second)
+    with ThreadPoolExecutor(2) as calls:
+        first = calls.submit(actor.score_shard, 0, ListShard(AUDIO, IDS), CLEAN, "first")
+        second = calls.submit(actor.score_shard, 1, LateShard(AUDIO, IDS), CLEAN, "second")
+        assert first.result().commit.num_segments == second.result().commit.num_segments == 4
+
+
+def test_an_excluded_segment_is_rejected_unseen(actor: ScoringActor, ledger: Ledger) -> None:
+    exclusion = Exclusion(reason=Reason.KILLED_WORKER, detail="its worker died twice")
+    report = actor.score_shard(0, ListShard(AUDIO, IDS), CLEAN, "x", {"half": exclusion})
+    assert report.workload.num_samples == 8_000
+    assert report.commit.num_rejections_by_reason["killed_worker"] == 1
+    ledger.complete([4], [CLEAN])
+
+
+def test_a_segment_that_is_tried_leaves_nothing(
+    actor: ScoringActor, ledger: Ledger, model: MeanModelSource
+) -> None:
+    actor.try_segment(ListShard(AUDIO, IDS), "half", CLEAN)
+    assert model.model.threads
+    assert storage.list_files(ledger.run_uri) == ["run.json"]
+
+
+class BrokenShard(ListShard):
+    def read(self) -> Iterator[SegmentAudio]:
+        yield self.audio[0]
+        raise OSError("the store is gone")
+
+
+def test_what_reading_raises_ends_the_call(actor: ScoringActor, ledger: Ledger) -> None:
+    with pytest.raises(OSError, match="the store is gone"):
+        actor.score_shard(0, BrokenShard(AUDIO, IDS), CLEAN, "x")
+    assert ledger.committed(CLEAN) == set()
+    assert actor.score_shard(0, ListShard(AUDIO, IDS), CLEAN, "y").commit.num_segments == 4
+
+
+def test_what_the_model_raises_ends_the_call_also_while_the_queue_is_full(
+    actor: ScoringActor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def raise_at_once(model: object, *inputs: torch.Tensor) -> ModelOutput:
+        raise KeyError("broken model")
+
+    monkeypatch.setattr(MeanModel, "forward", raise_at_once)
+    ten_s = np.zeros(160_000, np.float32)
+    many: list[SegmentAudio] = [(f"{number:04d}", ten_s) for number in range(500)]
+    with pytest.raises(KeyError, match="broken model"):
+        actor.score_shard(0, ListShard(many, [i for i, _ in many]), CLEAN, "x")
+
+
+def test_a_stopped_worker_lets_its_shard_go(actor: ScoringActor, ledger: Ledger) -> None:
+    is_read, stopped = threading.Event(), threading.Event()
+
+    class SlowShard(ListShard):
+        def read(self) -> Iterator[SegmentAudio]:
+            yield self.audio[0]
+            is_read.set()
+            assert stopped.wait(60)
+
+    with ThreadPoolExecutor(1) as calls:
+        call = calls.submit(actor.score_shard, 0, SlowShard(AUDIO, IDS), CLEAN, "x")
+        assert is_read.wait(60)
+        actor.stop()
+        stopped.set()
+        with pytest.raises(StoppedError):
+            call.result()
+    assert ledger.committed(CLEAN) == set()

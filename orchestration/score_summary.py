@@ -1,0 +1,78 @@
+"""What scoring tells at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orchestration.actors import StageTimes
+from ser_model.schema import TooManyRejectedError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreSummary:
+    """The end of a run.
+
+    Attributes:
+        run: folder of the run.
+        model_uri: the model, pinned to a version.
+        num_segments: segments x conditions in the run.
+        num_predictions: those with a score.
+        num_rejections: those without.
+        num_rejections_by_reason: the latter by reason code.
+        audio_s: seconds of audio that were scored, over all of the run's resumptions.
+        content_sha256: hash of all rows.
+        num_scored_now: segments that this call scored; the others were committed before.
+        audio_scored_now_s: the audio of those.
+        wall_s: how long this call took.
+        padding_waste: the part of this call's arithmetic that went into padding, 0 to 1.
+        times: what this call's workers spent their time on, added up over them.
+        scoring_s: how long the workers were at work: `wall_s` without planning and starting them.
+        num_workers: how many of them there were.
+    """
+
+    run: str
+    model_uri: str
+    num_segments: int
+    num_predictions: int
+    num_rejections: int
+    num_rejections_by_reason: Mapping[str, int]
+    audio_s: float
+    content_sha256: str
+    num_scored_now: int
+    audio_scored_now_s: float
+    wall_s: float
+    padding_waste: float
+    times: StageTimes
+    scoring_s: float
+    num_workers: int
+
+    @property
+    def times_real_time(self) -> float:
+        """Seconds of audio that this call scored in a second."""
+        return self.audio_scored_now_s / self.wall_s
+
+    @property
+    def limited_by(self) -> str:
+        """What took the time: the model, reading audio, or writing and handing out shards."""
+        worker_s = self.scoring_s * self.num_workers
+        shares = {
+            "the model": self.times.score_s,
+            "reading audio": self.times.starved_s,
+            "writing and handing out shards": worker_s - self.times.score_s - self.times.starved_s,
+        }
+        return max(shares, key=shares.__getitem__)
+
+
+def refuse_rejections(summary: ScoreSummary, max_rejected: float) -> None:
+    """Raise TooManyRejectedError where more than this part of the segments was rejected."""
+    rejected = summary.num_rejections / summary.num_segments
+    if rejected > max_rejected:
+        reasons = ", ".join(
+            f"{number} {reason}" for reason, number in summary.num_rejections_by_reason.items()
+        )
+        raise TooManyRejectedError(
+            f"{summary.num_rejections} of {summary.num_segments} segments were rejected "
+            f"({rejected:.1%}, allowed are {max_rejected:.1%}): {reasons}; the run is complete: "
+            f"see `serval export {summary.run} rejections.csv --rejections`"
+        )
