@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from orchestration.commands.summary import Summary
+from orchestration.logs import FORMATS, LEVELS, LogConfig, configure_logging, redact
 
 COMMANDS = ("demo", "manifest", "pack", "score", "export", "audit", "report", "train", "models")
 
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.beam_options = beam_options
     if beam_options and not args.takes_beam_options:
         return _fail(f"{args.command} takes no options behind --", exit_code=2)
-    _configure_logging()
+    configure_logging(LogConfig(format=args.log_format, level=args.log_level))
     # Read when torch is loaded: its threads, waiting for each other, would else spin and take the
     # cores from whoever has work (on a busy machine, training is five times slower for it).
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -49,9 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         summary: Summary = args.run(args)
     except ServalError as error:
-        return _fail(str(error), error.exit_code)
+        return _fail(str(error), error.exit_code, args.log_format)
     except KeyboardInterrupt:
-        return _fail("interrupted: run the same command again to resume", UnfinishedError.exit_code)
+        message = "interrupted: run the same command again to resume"
+        return _fail(message, UnfinishedError.exit_code, args.log_format)
     except Exception:  # a defect must not end with 1, which means "the answer is no"
         logger.exception("serval %s failed unexpectedly; please report this", args.command)
         return UnfinishedError.exit_code
@@ -67,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    _add_log_options(parser, defaults=True)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:
         module = importlib.import_module(f"orchestration.commands.{name}")
@@ -86,6 +89,7 @@ def _add_command(
     )
     module.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+    _add_log_options(parser, defaults=False)
     parser.set_defaults(
         run=module.run, takes_beam_options=getattr(module, "TAKES_BEAM_OPTIONS", False)
     )
@@ -98,17 +102,29 @@ def _split_at_dashes(words: list[str]) -> tuple[list[str], tuple[str, ...]]:
     return words[:at], tuple(words[at + 1 :])
 
 
-def _configure_logging() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    # Only libraries log as "root", such as Beam about clients of clouds that nobody asked for.
-    handler.addFilter(lambda record: record.name != "root" or record.levelno >= logging.ERROR)
-    logging.basicConfig(format="%(message)s", level=logging.WARNING, handlers=[handler])
-    for package in ("orchestration", "pipelines", "ser_model"):
-        logging.getLogger(package).setLevel(logging.INFO)
+def _add_log_options(parser: argparse.ArgumentParser, *, defaults: bool) -> None:
+    """Add them in front of the command, with their defaults, and behind it, where people look."""
+    group = parser.add_argument_group("log lines on stderr")
+    group.add_argument(
+        "--log-format",
+        choices=FORMATS,
+        default="text" if defaults else argparse.SUPPRESS,
+        help="json: one object a line, for machines (default: text)",
+    )
+    group.add_argument(
+        "--log-level",
+        choices=LEVELS,
+        default="info" if defaults else argparse.SUPPRESS,
+        help="(default: info)",
+    )
 
 
-def _fail(message: str, exit_code: int) -> int:
-    print(f"serval: error: {' '.join(message.split())}", file=sys.stderr)
+def _fail(message: str, exit_code: int, log_format: str = "text") -> int:
+    line = " ".join(message.split())
+    if log_format == "json":
+        logger.error("%s", line)
+    else:
+        print(f"serval: error: {redact(line)}", file=sys.stderr)
     return exit_code
 
 
