@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +10,9 @@ from typing import Protocol, Self, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from orchestration.table_hash import table_sha256
 from ser_model.schema import ManifestError, Reason, SegmentError
 
 Waveform: TypeAlias = npt.NDArray[np.float32]
@@ -88,16 +88,8 @@ class ShardPlan:
 
     def sha256(self) -> str:
         """Return a hash of which segments are scored and how they are cut into shards."""
-        digest = hashlib.sha256(json.dumps(list(self.first_rows)).encode())
-        for column_name in self.rows.column_names:
-            digest.update(column_name.encode())
-            for chunk in self.rows.column(column_name).chunks:
-                for start in range(0, len(chunk), 65_536):
-                    values = chunk.slice(start, 65_536).to_pylist()
-                    # A comma before each value and no brackets, so that it does not matter into
-                    # which pieces Arrow has cut the column.
-                    digest.update(f",{json.dumps(values, separators=(',', ':'))[1:-1]}".encode())
-        return digest.hexdigest()
+        cuts = pa.table({"first_row": pa.array(self.first_rows, pa.int64())})
+        return table_sha256(cuts, self.rows)
 
 
 def cut_by_recording(
@@ -112,8 +104,9 @@ def cut_by_recording(
         The manifest's rows in the order of shards, and the first of these of each shard (and,
         behind the last shard, their number).
     """
-    encoded = table.column("recording").combine_chunks().dictionary_encode()
-    recording_numbers = encoded.indices.to_numpy()
+    # Piece by piece, all with one dictionary: in one piece, a hundred million names do not fit.
+    pieces = table.column("recording").dictionary_encode().chunks
+    recording_numbers = np.concatenate([piece.indices.to_numpy() for piece in pieces])
     order = np.argsort(recording_numbers, kind="stable")
     first_rows, num_rows = [0], 0
     for num_inside in np.bincount(recording_numbers).tolist():
@@ -130,7 +123,7 @@ def refuse_duplicates(source: str, table: pa.Table) -> None:
     ids = table.column("segment_id")
     if ids.null_count:
         raise ManifestError(f"{source} has rows without a segment_id")
-    counts = ids.value_counts().to_pylist()
-    for entry in counts:
-        if entry["counts"] > 1:
-            raise ManifestError(f"{source} holds segment {entry['values']!r} more than once")
+    if pc.count_distinct(ids).as_py() < len(ids):
+        counts = ids.value_counts()
+        often = counts.filter(pc.greater(counts.field("counts"), 1))
+        raise ManifestError(f"{source} holds segment {often[0]['values'].as_py()!r} more than once")
