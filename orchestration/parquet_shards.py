@@ -16,6 +16,7 @@ from orchestration.shard_plan import (
     Waveform,
     cut_by_recording,
     refuse_duplicates,
+    take_rows,
 )
 from ser_model import storage
 from ser_model.audio import decode_audio
@@ -83,7 +84,7 @@ def plan_packed(source: str, split: str | None) -> ShardPlan:
         raise RunError(f"{source}: another version of Serval packed it; pack again elsewhere")
     file_numbers = np.repeat(np.arange(num_shards, dtype=np.int32), np.diff(first_rows))
     rows = select_split(
-        manifest.take(order).append_column("file_number", pa.array(file_numbers)), split
+        take_rows(manifest, order).append_column("file_number", pa.array(file_numbers)), split
     ).select(["segment_id", "file_number"])
     names = frozenset(storage.list_names(source))
     return ShardPlan(

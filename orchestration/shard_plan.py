@@ -118,6 +118,16 @@ def cut_by_recording(
     return order, first_rows
 
 
+def take_rows(table: pa.Table, order: npt.NDArray[np.int64]) -> pa.Table:
+    """Return the rows of a table in another order; its texts may be of any size together."""
+    # Arrow gathers a column in one piece, in which 32-bit offsets end at 2 GiB of text.
+    large = [
+        field.with_type(pa.large_string()) if pa.types.is_string(field.type) else field
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(large)).take(order)
+
+
 def refuse_duplicates(source: str, table: pa.Table) -> None:
     """Raise ManifestError where a segment_id is missing or stands in two rows."""
     ids = table.column("segment_id")

@@ -17,7 +17,7 @@ from typing import Self
 import pyarrow as pa
 
 from orchestration.parquet_shards import has_audio_column, plan_packed, plan_parquet
-from orchestration.shard_plan import SegmentAudio, ShardPlan, cut_by_recording
+from orchestration.shard_plan import SegmentAudio, ShardPlan, cut_by_recording, take_rows
 from orchestration.webdataset import plan_tar
 from ser_model import storage
 from ser_model.audio import read_segments
@@ -86,7 +86,9 @@ def _plan_manifest(source: str, split: str | None, segments_per_shard: int) -> S
     order, first_rows = cut_by_recording(table, segments_per_shard)
     columns = ["segment_id", "recording", "start_s", "end_s"]
     return ShardPlan(
-        rows=table.select(columns).take(order), first_rows=first_rows, make_shard=_recording_shard
+        rows=take_rows(table.select(columns), order),
+        first_rows=first_rows,
+        make_shard=_recording_shard,
     )
 
 

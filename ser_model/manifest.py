@@ -263,15 +263,16 @@ def _with_segment_ids(uri: str, table: pa.Table) -> pa.Table:
     return table
 
 
-def _resolved(recordings: pa.ChunkedArray, folder: str) -> pa.Array:
+def _resolved(recordings: pa.ChunkedArray, folder: str) -> pa.ChunkedArray:
     if storage.local_path(folder) is not None and "://" not in folder:
         folder = str(Path(folder).absolute())
-    encoded = recordings.combine_chunks().dictionary_encode()
+    # Piece by piece, all with one dictionary: in one piece, a hundred million names do not fit.
+    pieces = recordings.dictionary_encode().chunks
     distinct = pa.array(
-        [storage.resolve(recording, folder) for recording in encoded.dictionary.to_pylist()],
+        [storage.resolve(recording, folder) for recording in pieces[0].dictionary.to_pylist()],
         pa.string(),
     )
-    return distinct.take(encoded.indices)
+    return pa.chunked_array([distinct.take(piece.indices) for piece in pieces], pa.string())
 
 
 def _is_blank(values: pa.ChunkedArray) -> pa.ChunkedArray:
