@@ -2,7 +2,9 @@
 
 A plain path stays a plain path and is never percent-decoded; a name may hold spaces, "%" or any
 script. Whatever is written appears whole or not at all. A missing file is a FileNotFoundError, any
-other trouble of disk or network an OSError: the callers know what either means for them.
+other trouble of disk or network an OSError: the callers know what either means for them. Trouble of
+an object store that may pass is got over here, and becomes a StorageError only where it lasts
+longer than the deadline; trouble of a local disk is not tried again.
 """
 
 from __future__ import annotations
@@ -11,20 +13,43 @@ import io
 import json
 import os
 import posixpath
-import threading
 import uuid
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ser_model import object_store
+from ser_model.retrying import StorageError, set_deadline
+
+__all__ = [
+    "StorageError",
+    "create_if_absent",
+    "exists",
+    "is_absolute",
+    "join",
+    "list_files",
+    "list_names",
+    "local_path",
+    "name",
+    "open_binary",
+    "parent",
+    "read_bytes",
+    "read_json",
+    "read_table",
+    "relative",
+    "resolve",
+    "set_deadline",
+    "to_json_bytes",
+    "write_atomic",
+    "write_json",
+    "write_table",
+]
+
 JSON_MAX_BYTES = 1 << 28
 _TEMPORARY = ".tmp-"
-_MEMORY_LOCK = threading.Lock()
 
 
 def join(base: str, *parts: str) -> str:
@@ -113,8 +138,7 @@ def open_binary(uri: str) -> BinaryIO:
     path = local_path(uri)
     if path is not None:
         return path.open("rb")
-    filesystem, key = _filesystem(uri)
-    return cast(BinaryIO, filesystem.open(key, "rb"))
+    return cast(BinaryIO, object_store.open_binary(uri))
 
 
 def read_bytes(uri: str, *, max_bytes: int = 1 << 30) -> bytes:
@@ -124,15 +148,11 @@ def read_bytes(uri: str, *, max_bytes: int = 1 << 30) -> bytes:
         OSError: the file is larger than `max_bytes`, or cannot be read.
     """
     path = local_path(uri)
-    if path is not None:
-        with path.open("rb") as file:
-            data = file.read(max_bytes + 1)
-        num_bytes = len(data)
-    else:
-        filesystem, key = _filesystem(uri)
-        num_bytes = filesystem.size(key)
-        data = cast(bytes, filesystem.cat_file(key)) if num_bytes <= max_bytes else b""
-    if num_bytes > max_bytes:
+    if path is None:
+        return object_store.read_bytes(uri, max_bytes)
+    with path.open("rb") as file:
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
         raise OSError(f"{uri} is larger than {max_bytes} bytes")
     return data
 
@@ -140,22 +160,17 @@ def read_bytes(uri: str, *, max_bytes: int = 1 << 30) -> bytes:
 def exists(uri: str) -> bool:
     """Tell whether there is a file or folder of this name."""
     path = local_path(uri)
-    if path is not None:
-        return path.exists()
-    filesystem, key = _filesystem(uri)
-    return bool(filesystem.exists(key))
+    return object_store.exists(uri) if path is None else path.exists()
 
 
 def list_names(folder: str) -> list[str]:
     """Return the sorted names directly below `folder`; none where the folder is absent."""
     path = local_path(folder)
     try:
-        if path is not None:
-            names = [entry.name for entry in path.iterdir()]
+        if path is None:
+            names = [name(key) for key in object_store.list_keys(folder)]
         else:
-            filesystem, key = _filesystem(folder)
-            found = filesystem.ls(key, detail=False)
-            names = [name(entry) for entry in found if entry.rstrip("/") != key.rstrip("/")]
+            names = [entry.name for entry in path.iterdir()]
     except FileNotFoundError:
         return []
     return sorted(entry for entry in names if not entry.startswith(_TEMPORARY))
@@ -164,11 +179,10 @@ def list_names(folder: str) -> list[str]:
 def list_files(folder: str) -> list[str]:
     """Return the sorted paths, relative to `folder`, of all files below it, at any depth."""
     path = local_path(folder)
-    if path is not None:
-        found = (entry.relative_to(path).as_posix() for entry in path.rglob("*") if entry.is_file())
+    if path is None:
+        found = object_store.list_paths(folder)
     else:
-        filesystem, key = _filesystem(folder)
-        found = (entry.removeprefix(key).lstrip("/") for entry in filesystem.find(key))
+        found = [f.relative_to(path).as_posix() for f in path.rglob("*") if f.is_file()]
     return sorted(e for e in found if e and not name(e).startswith(_TEMPORARY))
 
 
@@ -179,8 +193,7 @@ def write_atomic(uri: str, data: bytes) -> None:
     """
     path = local_path(uri)
     if path is None:
-        filesystem, key = _filesystem(uri)
-        filesystem.pipe_file(key, data)
+        object_store.put(uri, data)
         return
     temporary = _write_temporary(path, data)
     try:
@@ -193,27 +206,25 @@ def write_atomic(uri: str, data: bytes) -> None:
 def create_if_absent(uri: str, data: bytes) -> bool:
     """Write a file only where there is none, also when others try at the same moment.
 
+    A store's answer can be lost, and the same put, repeated, then finds its own file. So what is
+    there is compared: whoever must know that it was the one puts a name of its own into `data`.
+
     Returns:
-        True for the one writer that created it, False for all others.
+        Whether the file holds `data` now; False: somebody else's is there, and stays.
+
+    Raises:
+        OSError: also where a kind of store cannot create in one step.
     """
     path = local_path(uri)
-    if path is not None:
-        temporary = _write_temporary(path, data)
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
-        finally:
-            temporary.unlink()
-        return True
-    filesystem, key = _filesystem(uri)
-    # memory:// looks and writes in two steps; a store does both in one.
-    lock = _MEMORY_LOCK if uri.startswith("memory:") else nullcontext()
+    if path is None:
+        return object_store.create(uri, data)
+    temporary = _write_temporary(path, data)
     try:
-        with lock:
-            filesystem.pipe_file(key, data, mode="create")
+        os.link(temporary, path)
     except FileExistsError:
-        return False
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    finally:
+        temporary.unlink()
     return True
 
 
@@ -258,15 +269,6 @@ def read_json(uri: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{uri} holds no JSON object")
     return content
-
-
-def _filesystem(uri: str) -> tuple[Any, str]:
-    # Listings are never cached: other processes write beside us, and a commit must be seen.
-    try:
-        filesystem, key = fsspec.core.url_to_fs(uri, use_listings_cache=False)
-    except (ValueError, ImportError) as error:
-        raise OSError(f"{uri}: {error}") from error
-    return filesystem, key
 
 
 def _write_temporary(path: Path, data: bytes) -> Path:
