@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from orchestration.actors import ScoringActor
+from orchestration.logs import current_config
+from orchestration.ray_actor import RayScoringActor
 from ser_model.schema import ConfigError, InputError, UnfinishedError
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,8 @@ def start_actors(
             max_restarts=-1,
             # The dispatcher repeats a shard itself, under the name of a new attempt.
             max_task_retries=0,
-        )(ScoringActor)
+        )(RayScoringActor)
+        arguments = {**arguments, "log_config": current_config()}
         actors += [remote_actor.remote(**arguments) for _ in range(num_workers)]
         _load_models(actors)
         yield actors

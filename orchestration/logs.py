@@ -72,6 +72,12 @@ def configure_logging(config: LogConfig) -> None:
         logging.getLogger(package).setLevel(level)
 
 
+def current_config() -> LogConfig:
+    """Return how this process logs; the default where a host program handles its lines."""
+    ours = [h.config for h in logging.getLogger().handlers if isinstance(h, _Handler)]
+    return ours[0] if ours else LogConfig()
+
+
 def redact(text: str) -> str:
     """Return a text without the secrets that its URIs hold.
 
@@ -121,6 +127,7 @@ class _Handler(logging.StreamHandler):  # type: ignore[type-arg]  # generic in t
 
     def __init__(self, config: LogConfig) -> None:
         super().__init__(sys.stderr)
+        self.config = config
         json_lines = config.format == "json"
         self.setFormatter(JsonFormatter(config.fields) if json_lines else TextFormatter())
         # Only libraries log as "root", such as Beam about clients of clouds that nobody asked for.

@@ -118,7 +118,8 @@ def test_a_process_logs_in_the_last_format_that_it_was_told() -> None:
         "logging.getLogger('orchestration.x').debug('one')\n"
         "logging.getLogger('another').info('not shown')\n"
         "logging.getLogger('another').warning('two')\n"
-        "logging.getLogger().warning('not shown')"
+        "logging.getLogger().warning('not shown')\n"
+        "assert current_config().level == 'debug'"
     )
     found = [json.loads(line) for line in lines]
     assert [(f["message"], f["run"]) for f in found] == [("one", "r"), ("two", "r")]

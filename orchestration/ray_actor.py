@@ -1,0 +1,54 @@
+"""The scoring worker as it runs on Ray: with metrics, and log lines in the driver's format."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+
+from orchestration.actors import ModelSource, ScoringActor, ShardReport
+from orchestration.commits import RunIdentity
+from orchestration.logs import LogConfig, configure_logging
+from orchestration.shard_plan import Exclusion, Shard
+from orchestration.telemetry import Telemetry
+
+logger = logging.getLogger(__name__)
+
+
+class RayScoringActor(ScoringActor):
+    """A ScoringActor in a process of its own."""
+
+    def __init__(
+        self,
+        *,
+        model: ModelSource,
+        run_uri: str,
+        identity: RunIdentity,
+        device: str,
+        log_config: LogConfig,
+    ) -> None:
+        """Describe the work as to ScoringActor; `log_config` is how the driver logs."""
+        super().__init__(model=model, run_uri=run_uri, identity=identity, device=device)
+        version = identity.model_version
+        fields = {"run": run_uri, "model_version": version}
+        configure_logging(dataclasses.replace(log_config, fields=fields))
+        self._telemetry = Telemetry(run=run_uri, model_version=version, device=device)
+
+    def score_shard(
+        self,
+        number: int,
+        shard: Shard,
+        condition: str,
+        attempt: str,
+        excluded: Mapping[str, Exclusion] | None = None,
+    ) -> ShardReport:
+        """Score one shard, count it, and write a line about it; see ScoringActor."""
+        report = super().score_shard(number, shard, condition, attempt, excluded)
+        self._telemetry.record(report, attempt)
+        logger.info(
+            "scored %d segments, rejected %d",
+            report.commit.num_predictions,
+            report.commit.num_rejections,
+            extra={"shard": number, "condition": condition, "attempt": attempt},
+        )
+        return report
