@@ -1,59 +1,43 @@
 """From a segment to its waveform: float32, mono, 16 kHz.
 
-A recording is opened once and decoded once, front to back, in blocks; only the blocks of segments
-that are still open are kept. A segment is cut at the recording's own sampling rate and resampled by
-itself, so its samples do not depend on the segments around it. Channels are averaged.
+A recording is opened once and decoded once, front to back, in blocks; only the samples of segments
+that are still open are kept, at 16 kHz. A segment is cut at the recording's own sampling rate and
+resampled by itself, so its samples do not depend on the segments around it. Segments longer than
+`max_segment_s` are rejected without being gathered: memory is bounded by configuration, whatever
+a recording's length, rate and header.
+
+Channels are averaged, as the published models' pipelines do it. A dead channel halves the level
+(-6 dB) and changes nothing else; models that normalize their input do not notice.
 """
 
 from __future__ import annotations
 
 import io
 import math
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import BinaryIO
+from contextlib import ExitStack
 
 import numpy as np
-import numpy.typing as npt
 import soundfile as sf
 import soxr
 
 from ser_model import storage
+from ser_model.audio_file import END_TOLERANCE_S, AudioFile, Waveform
 from ser_model.schema import Reason, Segment, SegmentError, Stage
 
 SAMPLING_RATE_HZ = 16_000
 MIN_SAMPLES = 400
 """25 ms: one frame of the wav2vec 2.0 front end, the shortest input that it can take."""
 
-END_TOLERANCE_S = 0.05
-"""A segment may end this far behind its recording's end (rounded annotations); it is cut there."""
+MAX_SEGMENT_S = 300.0
+"""Attention's memory grows with the square of a segment's length, and emotion lasts seconds."""
 
-BLOCK_S = 4.0
-"""Most segments are one block: a call for each second costs as much as the decoding itself."""
-
-_UNKNOWN_FRAMES = (
-    1 << 62
-)  # libsndfile's count for a stream whose header gives no length is 2^63 - 1
-# libsndfile corrects a header that promises more than there is, and says so in its log.
-_CORRECTED = re.compile(r"^\s*(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)
-_UNKNOWN_BYTES = 0x7FFF_F000  # and above: written by tools that stream, for "length not known"
-
-Waveform = npt.NDArray[np.float32]
-
-
-@dataclass(slots=True)
-class _OpenSegment:
-    """A segment whose samples are being gathered; frames count at the recording's own rate."""
-
-    segment: Segment
-    start: int
-    end: int | None
-    blocks: list[Waveform] = field(default_factory=list)
+ROUNDING_S = 1e-6
+"""What adding up times in float64 may be off."""
 
 
 def read_segments(
-    recording: str, segments: Sequence[Segment]
+    recording: str, segments: Sequence[Segment], *, max_segment_s: float = MAX_SEGMENT_S
 ) -> Iterator[tuple[Segment, Waveform | SegmentError]]:
     """Decode the segments of one recording in one pass.
 
@@ -63,28 +47,27 @@ def read_segments(
     Args:
         recording: URI of the audio file: WAV, FLAC, OGG, Opus, MP3 and whatever libsndfile reads.
         segments: of this recording, in any order.
+        max_segment_s: longer segments are rejected.
     """
     try:
-        file = storage.open_binary(recording)
-    except OSError as error:
-        missing = isinstance(error, FileNotFoundError)
-        reason = Reason.RECORDING_NOT_FOUND if missing else Reason.RECORDING_UNREADABLE
-        detail = f"{recording} does not exist" if missing else f"{recording}: {error}"
+        file = open_recording(recording)
+    except SegmentError as error:
         for segment in segments:
-            yield segment, SegmentError(Stage.READ, reason, detail)
+            yield segment, error
         return
     with file:
-        yield from _read_file(_Source(file), segments, recording)
+        yield from _read(file, segments, max_segment_s)
 
 
-def decode_audio(data: bytes) -> Waveform:
+def decode_audio(data: bytes, *, max_segment_s: float = MAX_SEGMENT_S) -> Waveform:
     """Decode an audio file in memory to [num_samples] at 16 kHz.
 
     Raises:
-        SegmentError: the bytes are not audio, are truncated, or hold too few samples.
+        SegmentError: the bytes are not audio, are truncated, or hold too few or too many samples.
     """
     whole = Segment(segment_id="", recording="")
-    ((_, result),) = _read_file(_Source(io.BytesIO(data)), [whole], "audio")
+    with AudioFile(io.BytesIO(data), "audio") as file:
+        ((_, result),) = _read(file, [whole], max_segment_s)
     if isinstance(result, SegmentError):
         raise result
     return result
@@ -105,95 +88,123 @@ def encode_flac(waveform: Waveform) -> bytes:
     return buffer.getvalue()
 
 
-class _Source:
-    """A file for libsndfile, which cannot pass on a read error: it is kept here instead."""
+def open_recording(recording: str) -> AudioFile:
+    """Open a recording and read its header; the caller closes it.
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.error: OSError | None = None
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:
-        try:
-            return int(self._file.readinto(buffer))  # type: ignore[attr-defined]  # all ours have it
-        except OSError as error:
-            self.error = error
-            return 0
-
-    def read(self, num_bytes: int) -> bytes:
-        buffer = bytearray(num_bytes)
-        return bytes(buffer[: self.readinto(buffer)])
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
+    Raises:
+        SegmentError: it is missing, cannot be read, is empty, or is no audio.
+    """
+    try:
+        with ExitStack() as closing:
+            file = closing.enter_context(storage.open_binary(recording))
+            audio_file = AudioFile(file, recording)
+            closing.pop_all()
+        return audio_file
+    except FileNotFoundError as error:
+        detail = f"{recording} does not exist"
+        raise SegmentError(Stage.READ, Reason.RECORDING_NOT_FOUND, detail) from error
+    except OSError as error:
+        detail = f"{recording}: {error}"
+        raise SegmentError(Stage.READ, Reason.RECORDING_UNREADABLE, detail) from error
 
 
-class _SequentialSoundFile(sf.SoundFile):  # type: ignore[misc]  # soundfile has no types
-    """An audio file that is read front to back.
+def stream_16_khz(file: AudioFile) -> Iterator[Waveform]:
+    """Yield a whole recording at 16 kHz, block after block, of which none is kept.
 
-    soundfile seeks to where it is behind every read, which costs a search in compressed files.
+    Raises:
+        SegmentError: the recording breaks off, or reading it failed.
+    """
+    resampler = _Resampler(file.sampling_rate_hz)
+    for block in file.blocks():
+        yield resampler.resample(block)
+    yield resampler.finish()
+    error = file.why_it_ended()
+    if error is not None:
+        raise error
+
+
+class _Resampler:
+    """Resamples what comes in blocks to 16 kHz; the same bit for bit as if it came at once."""
+
+    def __init__(self, rate: int) -> None:
+        self._stream = (
+            None
+            if rate == SAMPLING_RATE_HZ
+            else soxr.ResampleStream(rate, SAMPLING_RATE_HZ, 1, dtype="float32", quality="HQ")
+        )
+
+    def resample(self, samples: Waveform) -> Waveform:
+        """Return what follows at 16 kHz, in memory of its own."""
+        if self._stream is None:
+            return samples.copy()
+        return self._chunk(samples, last=False)
+
+    def finish(self) -> Waveform:
+        """Return what the filter still held back."""
+        nothing = np.empty(0, np.float32)
+        return nothing if self._stream is None else self._chunk(nothing, last=True)
+
+    def _chunk(self, samples: Waveform, *, last: bool) -> Waveform:
+        assert self._stream is not None
+        resampled: Waveform = self._stream.resample_chunk(samples, last=last)
+        return resampled
+
+
+class _OpenSegment:
+    """A segment whose samples are being gathered; frames count at the recording's own rate.
+
+    Attributes:
+        start: its first frame.
+        end: behind its last frame; None where only the recording's end can tell.
     """
 
-    def seekable(self) -> bool:
-        return False
+    def __init__(self, segment: Segment, start: int, end: int | None, rate: int) -> None:
+        self.segment = segment
+        self.start = start
+        self.end = end
+        self._rate = rate
+        self._pieces: list[Waveform] = []
+        self._resampler: _Resampler | None = None  # made when it is needed: thousands may wait
+        self._is_finite = True
+
+    def add(self, samples: Waveform) -> None:
+        """Take the next samples of the segment."""
+        if self._resampler is None:
+            self._resampler = _Resampler(self._rate)
+        self._is_finite = self._is_finite and bool(np.isfinite(samples).all())
+        if self._is_finite:
+            self._pieces.append(self._resampler.resample(samples))
+
+    def finish(self) -> Waveform | SegmentError:
+        """Return the waveform, or why there is none."""
+        if not self._is_finite:
+            return SegmentError(Stage.DECODE, Reason.NOT_FINITE, "samples are NaN or infinite")
+        if self._resampler is not None:
+            self._pieces.append(self._resampler.finish())
+        waveform = np.concatenate(self._pieces) if self._pieces else np.empty(0, np.float32)
+        if len(waveform) < MIN_SAMPLES:
+            detail = f"{len(waveform)} samples at 16 kHz; at least {MIN_SAMPLES} (25 ms) are needed"
+            return SegmentError(Stage.SEGMENT, Reason.TOO_SHORT, detail)
+        return waveform
 
 
-def _read_file(
-    source: _Source, segments: Sequence[Segment], shown: str
+def _read(
+    file: AudioFile, segments: Sequence[Segment], max_segment_s: float
 ) -> Iterator[tuple[Segment, Waveform | SegmentError]]:
-    try:
-        sound = _open_sound(source, shown)
-    except SegmentError as error:
-        for segment in segments:
-            yield segment, error
-        return
-    with sound:
-        rate = sound.samplerate
-        num_frames = _promised_frames(sound)
-        waiting: list[_OpenSegment] = []
-        for segment in segments:
-            placed = _place(segment, rate, num_frames)
-            if isinstance(placed, SegmentError):
-                yield segment, placed
-            else:
-                waiting.append(placed)
-        waiting.sort(key=lambda placed: placed.start, reverse=True)
-        yield from _gather(sound, source, waiting, num_frames, shown)
+    waiting: list[_OpenSegment] = []
+    for segment in segments:
+        placed = _place(segment, file.sampling_rate_hz, file.num_frames, max_segment_s)
+        if isinstance(placed, SegmentError):
+            yield segment, placed
+        else:
+            waiting.append(placed)
+    waiting.sort(key=lambda placed: placed.start, reverse=True)
+    yield from _gather(file, waiting, max_segment_s)
 
 
-def _open_sound(source: _Source, shown: str) -> sf.SoundFile:
-    if not source.read(1) and source.error is None:
-        raise SegmentError(Stage.READ, Reason.EMPTY_RECORDING, f"{shown} has no bytes")
-    source.seek(0)
-    try:
-        sound = _SequentialSoundFile(source)
-    except sf.LibsndfileError as error:
-        _raise_read_error(source, shown)
-        detail = f"{shown} is no audio file that can be read: {error.error_string}"
-        raise SegmentError(Stage.DECODE, Reason.NOT_AUDIO, detail) from error
-    if sound.frames == 0:
-        sound.close()
-        raise SegmentError(Stage.READ, Reason.EMPTY_RECORDING, f"{shown} has no samples")
-    return sound
-
-
-def _promised_frames(sound: sf.SoundFile) -> int | None:
-    """Return how many frames the header promises; None where it does not say."""
-    num_frames = int(sound.frames)
-    if num_frames >= _UNKNOWN_FRAMES:
-        return None
-    corrected = _CORRECTED.search(sound.extra_info)
-    if corrected is None:
-        return num_frames
-    promised_bytes, actual_bytes = int(corrected[1]), int(corrected[2])
-    if promised_bytes >= _UNKNOWN_BYTES or actual_bytes == 0:
-        return num_frames
-    return num_frames * promised_bytes // actual_bytes
-
-
-def _place(segment: Segment, rate: int, num_frames: int | None) -> _OpenSegment | SegmentError:
+def _place(
+    segment: Segment, rate: int, num_frames: int | None, max_segment_s: float
+) -> _OpenSegment | SegmentError:
     """Find a segment's frames; num_frames None means that the end is not known yet."""
     start_s, end_s = segment.start_s, segment.end_s
     duration_s = math.inf if num_frames is None else num_frames / rate
@@ -206,93 +217,61 @@ def _place(segment: Segment, rate: int, num_frames: int | None) -> _OpenSegment 
         detail = f"{shown}: outside the recording, which lasts {duration_s:.3f} s"
         return SegmentError(Stage.SEGMENT, Reason.BEYOND_END, detail)
     end = min(end, duration_s)
+    if math.isfinite(end) and end - start_s > max_segment_s + ROUNDING_S:
+        return _too_long(f"lasts {end - start_s:.3f} s", max_segment_s)
     end_frame = None if math.isinf(end) else round(end * rate)
     start_frame = round(start_s * rate)
     if num_frames is not None:
         start_frame = min(start_frame, num_frames - 1)
-    return _OpenSegment(segment=segment, start=start_frame, end=end_frame)
+    return _OpenSegment(segment, start_frame, end_frame, rate)
+
+
+def _too_long(how_long: str, max_segment_s: float) -> SegmentError:
+    detail = (
+        f"{how_long}; at most {max_segment_s:g} s are taken (--max-segment): cut long recordings "
+        "into segments with --window"
+    )
+    return SegmentError(Stage.SEGMENT, Reason.TOO_LONG, detail)
 
 
 def _gather(
-    sound: sf.SoundFile,
-    source: _Source,
-    waiting: list[_OpenSegment],
-    num_frames: int | None,
-    shown: str,
+    file: AudioFile, waiting: list[_OpenSegment], max_segment_s: float
 ) -> Iterator[tuple[Segment, Waveform | SegmentError]]:
     """Read block after block until the last segment is complete; `waiting` is latest first."""
-    rate = sound.samplerate
+    most_frames = (max_segment_s + ROUNDING_S) * file.sampling_rate_hz
     open_segments: list[_OpenSegment] = []
     position = 0
-    more = True
-    while more and (waiting or open_segments):
-        block, more = _read_block(sound, position)
+    blocks = file.blocks()
+    while waiting or open_segments:
+        block = next(blocks, None)
+        if block is None:
+            break
         block_end = position + len(block)
         while waiting and waiting[-1].start < block_end:
             open_segments.append(waiting.pop())
         still_open = []
         for placed in open_segments:
             stop = block_end if placed.end is None else min(placed.end, block_end)
-            placed.blocks.append(block[max(placed.start - position, 0) : stop - position])
+            if stop - placed.start > most_frames:
+                yield placed.segment, _too_long("its end is not known", max_segment_s)
+                continue
+            placed.add(block[max(placed.start - position, 0) : stop - position])
             if placed.end is not None and placed.end <= block_end:
-                yield placed.segment, _finish(placed, rate)
+                yield placed.segment, placed.finish()
             else:
                 still_open.append(placed)
         open_segments = still_open
         position = block_end
     for placed in [*open_segments, *reversed(waiting)]:
-        yield placed.segment, _finish_at_end(placed, source, rate, position, num_frames, shown)
-
-
-def _read_block(sound: sf.SoundFile, position: int) -> tuple[Waveform, bool]:
-    """Return the next block as mono [num_frames], and whether more may follow."""
-    frames = np.empty((int(BLOCK_S * sound.samplerate), sound.channels), np.float32)
-    try:
-        num_frames = len(sound.read(out=frames))
-        more = num_frames > 0
-    except sf.LibsndfileError:
-        # FLAC that breaks off raises, where other formats just end. What was decoded is good, but
-        # what a later call might find behind the gap would stand at a wrong time.
-        num_frames, more = max(sound.tell() - position, 0), False
-    frames = frames[:num_frames]
-    return frames.mean(axis=1, dtype=np.float32) if frames.shape[1] > 1 else frames[:, 0], more
+        yield placed.segment, _finish_at_end(placed, file, position, max_segment_s)
 
 
 def _finish_at_end(
-    placed: _OpenSegment,
-    source: _Source,
-    rate: int,
-    position: int,
-    num_frames: int | None,
-    shown: str,
+    placed: _OpenSegment, file: AudioFile, position: int, max_segment_s: float
 ) -> Waveform | SegmentError:
     """Settle a segment that was not complete when the decoder gave no more."""
-    try:
-        _raise_read_error(source, shown)
-    except SegmentError as error:
+    error = file.why_it_ended()
+    if error is not None:
         return error
-    if num_frames is not None and num_frames - position > END_TOLERANCE_S * rate:
-        detail = (
-            f"{shown} promises {num_frames / rate:.3f} s and breaks off at {position / rate:.3f} s"
-        )
-        return SegmentError(Stage.DECODE, Reason.TRUNCATED, detail)
-    settled = _place(placed.segment, rate, position)
-    return settled if isinstance(settled, SegmentError) else _finish(placed, rate)
-
-
-def _finish(placed: _OpenSegment, rate: int) -> Waveform | SegmentError:
-    waveform = np.concatenate(placed.blocks) if placed.blocks else np.empty(0, np.float32)
-    if not np.isfinite(waveform).all():
-        return SegmentError(Stage.DECODE, Reason.NOT_FINITE, "samples are NaN or infinite")
-    if rate != SAMPLING_RATE_HZ and len(waveform):
-        waveform = soxr.resample(waveform, rate, SAMPLING_RATE_HZ, quality="HQ")
-    if len(waveform) < MIN_SAMPLES:
-        detail = f"{len(waveform)} samples at 16 kHz; at least {MIN_SAMPLES} (25 ms) are needed"
-        return SegmentError(Stage.SEGMENT, Reason.TOO_SHORT, detail)
-    return np.ascontiguousarray(waveform, dtype=np.float32)
-
-
-def _raise_read_error(source: _Source, shown: str) -> None:
-    if source.error is not None:
-        detail = f"{shown}: {source.error}"
-        raise SegmentError(Stage.READ, Reason.RECORDING_UNREADABLE, detail) from source.error
+    settled = _place(placed.segment, file.sampling_rate_hz, position, max_segment_s)
+    return settled if isinstance(settled, SegmentError) else placed.finish()

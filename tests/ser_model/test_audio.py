@@ -9,15 +9,15 @@ import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ser_model import audio, storage
+from ser_model import audio_file, storage
 from ser_model.audio import (
-    BLOCK_S,
     MIN_SAMPLES,
     SAMPLING_RATE_HZ,
     decode_audio,
     encode_flac,
     read_segments,
 )
+from ser_model.audio_file import BLOCK_S
 from ser_model.schema import Reason, Segment, SegmentError, Stage
 
 WriteRecording = Callable[..., str]
@@ -143,7 +143,7 @@ def test_one_open_and_one_pass(
         opened.append(uri)
         return real(uri)
 
-    class CountingSoundFile(audio._SequentialSoundFile):
+    class CountingSoundFile(audio_file._SequentialSoundFile):
         def read(self, *args: object, **kwargs: object) -> np.ndarray:
             frames = super().read(*args, **kwargs)
             num_frames_read.append(len(frames))
@@ -153,7 +153,7 @@ def test_one_open_and_one_pass(
             raise AssertionError("a sequential pass seeks nowhere")
 
     monkeypatch.setattr(storage, "open_binary", open_binary)
-    monkeypatch.setattr(audio, "_SequentialSoundFile", CountingSoundFile)
+    monkeypatch.setattr(audio_file, "_SequentialSoundFile", CountingSoundFile)
     wanted = [segment(recording, start / 10, start / 10 + 2.0) for start in range(500)]
     assert len(list(read_segments(recording, wanted))) == 500
     assert opened == [recording]
@@ -306,15 +306,15 @@ def test_a_store_that_fails_midway_is_not_taken_for_a_broken_file(
     tmp_path: Path, write_recording: WriteRecording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recording = write_recording(tmp_path / "a.wav", duration_s=60.0)
-    real = audio._Source.readinto
+    real = audio_file._Source.readinto
 
-    def readinto(source: audio._Source, buffer: bytearray | memoryview) -> int:
+    def readinto(source: audio_file._Source, buffer: bytearray | memoryview) -> int:
         if source.tell() > 1_000_000:
             source.error = OSError("connection reset")
             return 0
         return real(source, buffer)
 
-    monkeypatch.setattr(audio._Source, "readinto", readinto)
+    monkeypatch.setattr(audio_file._Source, "readinto", readinto)
     assert len(read_one(recording, 0.0, 1.0)) == 16_000
     result = read_one(recording, 0.0, 59.0)
     assert reason(result) == (Stage.READ, Reason.RECORDING_UNREADABLE)
