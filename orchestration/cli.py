@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from orchestration.commands.summary import Summary
-from orchestration.logs import FORMATS, LEVELS, LogConfig, configure_logging, redact
+from orchestration.logs import FORMATS, LEVELS, LogConfig, configure_logging
+from ser_model.redaction import redact
 
 COMMANDS = ("demo", "manifest", "pack", "score", "export", "audit", "report", "train", "models")
 

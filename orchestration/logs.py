@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+
+from ser_model.redaction import redact
 
 FORMATS = ("text", "json")
 LEVELS = ("debug", "info", "warning", "error")
@@ -24,14 +25,6 @@ FIELDS = ("run", "shard", "condition", "attempt", "model_version")
 """What a line may be about."""
 
 OWN_PACKAGES = ("orchestration", "pipelines", "ser_model")
-
-# Whatever stands before the @ of an authority, and the parameters by which stores sign URLs.
-_USER_INFO = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^/\s'\"]*@", re.IGNORECASE)
-_SIGNATURE = re.compile(
-    r"(?P<name>[?&](?:X-Amz-(?:Signature|Credential|Security-Token)|X-Goog-Signature|sig|token)=)"
-    r"[^&\s'\"]+",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,17 +69,6 @@ def current_config() -> LogConfig:
     """Return how this process logs; the default where a host program handles its lines."""
     ours = [h.config for h in logging.getLogger().handlers if isinstance(h, _Handler)]
     return ours[0] if ours else LogConfig()
-
-
-def redact(text: str) -> str:
-    """Return a text without the secrets that its URIs hold.
-
-    >>> redact("cannot read s3://anna:secret@store/bucket/a.flac")
-    'cannot read s3://***@store/bucket/a.flac'
-    >>> redact("https://store/a.flac?sig=abc&part=1, models:/demo@champion")
-    'https://store/a.flac?sig=***&part=1, models:/demo@champion'
-    """
-    return _SIGNATURE.sub(r"\g<name>***", _USER_INFO.sub(r"\g<scheme>***@", text))
 
 
 class TextFormatter(logging.Formatter):

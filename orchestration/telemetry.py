@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from ray.util.metrics import Counter, Histogram
 
-from orchestration.logs import redact
 from ser_model.audio import SAMPLING_RATE_HZ
+from ser_model.redaction import redact
 
 if TYPE_CHECKING:
     from orchestration.actors import ShardReport

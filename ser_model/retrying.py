@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import logging
 import random
-import re
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
+
+from ser_model.redaction import redact
+from ser_model.schema import UnfinishedError
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +29,12 @@ FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 10.0
 
 
-class StorageError(OSError):
-    """A store did not answer until the deadline; what is written stays, and may be resumed."""
+class StorageError(UnfinishedError):
+    """A store did not answer until the deadline.
+
+    No OSError on purpose: whoever takes an OSError for a broken file must not take an outage for
+    one. It ends the job, and the same command resumes it.
+    """
 
 
 class ChangedError(OSError):
@@ -87,10 +93,6 @@ _TRANSIENT_CODES = frozenset(
         "XAmzContentSHA256Mismatch",
     }
 )
-_SECRETS = (
-    (re.compile(r"://[^/@:\s]*:[^/@\s]+@"), "://***@"),
-    (re.compile(r"(?i)([?&][\w-]*(?:sig|token|secret|passw|key)[\w-]*)=[^&\s'\"]+"), r"\1=***"),
-)
 
 _jitter = random.Random()  # noqa: S311  # pauses need no cryptography
 _deadline_s = DEADLINE_S
@@ -127,7 +129,7 @@ def retry(operation: str, uri: str, attempt: Callable[[], Answer]) -> Answer:
             if spent_s >= _deadline_s:
                 raise StorageError(
                     f"{redact(uri)}: could not {operation} it in {spent_s:.0f} s and {num_tries} "
-                    f"tries; last {_described(error)}"
+                    f"tries (last {_described(error)}); run the same command again to resume"
                 ) from error
             pause_s = min(draw_pause_s(num_tries), _deadline_s - spent_s)
             logger.log(
@@ -174,17 +176,6 @@ def is_transient(error: BaseException) -> bool:
 def http_status(error: BaseException) -> int | None:
     """Return the HTTP status that lies behind an error of a store's library, if one does."""
     return next((s for _, s in map(_http_answer, _chain(error)) if s is not None), None)
-
-
-def redact(text: str) -> str:
-    """Return the text with passwords and signatures that stand in URIs made unreadable.
-
-    >>> redact("https://me:pw@host/a.wav?X-Amz-Signature=0123&v=1")
-    'https://***@host/a.wav?X-Amz-Signature=***&v=1'
-    """
-    for pattern, replacement in _SECRETS:
-        text = pattern.sub(replacement, text)
-    return text
 
 
 def _lasting(operation: str, uri: str, error: Exception) -> OSError:

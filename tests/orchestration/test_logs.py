@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from orchestration.cli import build_parser
-from orchestration.logs import JsonFormatter, LogConfig, TextFormatter, configure_logging, redact
+from orchestration.logs import JsonFormatter, LogConfig, TextFormatter, configure_logging
+from ser_model.redaction import redact
 
 
 def record(message: str, *args: object, **extra: object) -> logging.LogRecord:
@@ -61,7 +62,13 @@ def test_no_format_prints_a_password(formatter: logging.Formatter) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["models:/demo@champion", "s3://bucket/a@b.flac", "write to a@b.example", "s3://bucket/x?a=1"],
+    [
+        "models:/demo@champion",
+        "s3://bucket/a@b.flac",
+        "write to a@b.example",
+        "s3://bucket/x?a=1",
+        "abfs://box@account/a",
+    ],
 )
 def test_what_is_no_secret_is_kept(text: str) -> None:
     assert redact(text) == text
