@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from orchestration.ledger import committed_files
+from orchestration.committed import committed_files
 from pipelines.audit_config import AUDIT_FILE, AuditConfig, AuditSummary
 from ser_model import storage
 from ser_model.manifest import read_metadata

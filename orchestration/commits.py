@@ -13,6 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Any, Self
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from orchestration.tables import Provenance
 from ser_model import storage
 from ser_model.schema import SCHEMA_VERSION, RunError
@@ -125,6 +128,24 @@ class Commit:
             raise RunError(f"{uri} is no commit record: {error}") from error
 
 
+COMMITS = pa.schema(
+    [
+        pa.field("condition", pa.string(), nullable=False),
+        pa.field("shard", pa.int64(), nullable=False),
+        pa.field("attempt", pa.string(), nullable=False),
+        pa.field("identity_sha256", pa.string(), nullable=False),
+        pa.field("predictions_file", pa.string()),
+        pa.field("rejections_file", pa.string()),
+        pa.field("num_predictions", pa.int64(), nullable=False),
+        pa.field("num_rejections", pa.int64(), nullable=False),
+        pa.field("num_rejections_by_reason", pa.map_(pa.string(), pa.int64()), nullable=False),
+        pa.field("audio_s", pa.float64(), nullable=False),
+        pa.field("content_sha256", pa.string(), nullable=False),
+    ]
+)
+"""A row of a table of records: a copy of one Commit."""
+
+
 def shard_name(shard: int) -> str:
     """Return the name of a shard in files.
 
@@ -144,10 +165,18 @@ def commit_uri(run_uri: str, condition: str, shard: int) -> str:
     return storage.join(commits_folder(run_uri, condition), f"{shard_name(shard)}.json")
 
 
+def shards_of(names: Iterable[str]) -> set[int]:
+    """Return the numbers of the shards whose records are among the names of files.
+
+    >>> shards_of(["shard-00017.json", "rollup-1f.parquet"])
+    {17}
+    """
+    return {int(match[1]) for name in names if (match := _COMMIT_NAME.fullmatch(name))}
+
+
 def committed_shards(run_uri: str, condition: str) -> set[int]:
     """Return the numbers of the shards that are done: one listing, however many there are."""
-    names = storage.list_names(commits_folder(run_uri, condition))
-    return {int(match[1]) for name in names if (match := _COMMIT_NAME.fullmatch(name))}
+    return shards_of(storage.list_names(commits_folder(run_uri, condition)))
 
 
 def read_commits(run_uri: str, condition: str, shards: Iterable[int]) -> list[Commit]:
@@ -157,23 +186,42 @@ def read_commits(run_uri: str, condition: str, shards: Iterable[int]) -> list[Co
         return list(readers.map(Commit.read, uris))
 
 
-def combined_sha256(commits: Sequence[Commit]) -> str:
-    """Hash the content of a whole run from the hashes of its shards."""
-    lines = sorted(f"{c.condition} {shard_name(c.shard)} {c.content_sha256}" for c in commits)
+def commits_table(commits: Sequence[Commit]) -> pa.Table:
+    """Return records as rows of COMMITS."""
+    columns = [
+        pa.array([getattr(commit, field.name) for commit in commits], field.type)
+        if field.name != "num_rejections_by_reason"
+        else pa.array([sorted(c.num_rejections_by_reason.items()) for c in commits], field.type)
+        for field in COMMITS
+    ]
+    return pa.Table.from_arrays(columns, schema=COMMITS)
+
+
+def combined_sha256(commits: pa.Table) -> str:
+    """Hash the content of a whole run from the hashes of its shards, rows of COMMITS."""
+    columns = (commits[name].to_pylist() for name in ("condition", "shard", "content_sha256"))
+    lines = sorted(
+        f"{condition} {shard_name(shard)} {sha256}"
+        for condition, shard, sha256 in zip(*columns, strict=True)
+    )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def count(commits: Sequence[Commit]) -> dict[str, object]:
-    """Add up what the records say, for run.json."""
+def count(commits: pa.Table) -> dict[str, object]:
+    """Add up what rows of COMMITS say, for run.json."""
+    num_predictions, num_rejections = (
+        pc.sum(commits[name], min_count=0).as_py() for name in ("num_predictions", "num_rejections")
+    )
     by_reason: Counter[str] = Counter()
-    for commit in commits:
-        by_reason.update(commit.num_rejections_by_reason)
+    with_rejections = commits.filter(pc.greater(commits["num_rejections"], 0))
+    for reasons in with_rejections["num_rejections_by_reason"].to_pylist():
+        by_reason.update(dict(reasons))
     return {
-        "num_segments": sum(c.num_segments for c in commits),
-        "num_predictions": sum(c.num_predictions for c in commits),
-        "num_rejections": sum(c.num_rejections for c in commits),
+        "num_segments": num_predictions + num_rejections,
+        "num_predictions": num_predictions,
+        "num_rejections": num_rejections,
         "num_rejections_by_reason": dict(sorted(by_reason.items())),
-        "audio_s": math.fsum(c.audio_s for c in commits),
+        "audio_s": math.fsum(commits["audio_s"].to_pylist()),
     }
 
 

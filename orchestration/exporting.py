@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from orchestration.ledger import committed_files
+from orchestration.committed import committed_files
 from orchestration.tables import predictions_schema
 from ser_model import storage
 from ser_model.schema import REJECTIONS, ConfigError

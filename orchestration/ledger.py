@@ -6,10 +6,12 @@ A run is a folder, in any storage:
     data/CONDITION/shard-00000.ATTEMPT.predictions.parquet    what one attempt at a shard wrote
     data/CONDITION/shard-00000.ATTEMPT.rejections.parquet
     commits/CONDITION/shard-00000.json              which attempt counts
+    commits/CONDITION/rollup-UUID.parquet           copies of many such records (see `rollups`)
+    commits.parquet                                 copies of all, at the end: what readers read
 
 A worker writes its data under the name of its attempt, then tries to create the commit record. The
-storage lets exactly one of several attempts create it. Readers follow commit records and never list
-data, so what a dead, slow or repeated attempt left behind is invisible.
+storage lets exactly one of several attempts create it. Readers (see `committed`) follow commit
+records and never list data, so what a dead, slow or repeated attempt left behind is invisible.
 """
 
 from __future__ import annotations
@@ -20,42 +22,27 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from orchestration.commits import (
     Commit,
     RunIdentity,
     combined_sha256,
     commit_uri,
-    committed_shards,
     count,
-    read_commits,
     read_run,
     shard_name,
 )
+from orchestration.rollups import RollUps, write_commits
 from orchestration.table_hash import table_sha256
 from orchestration.tables import (
-    predictions_schema,
     predictions_table,
     rejections_table,
 )
 from ser_model import storage
-from ser_model.schema import REJECTIONS, Prediction, Rejection, RunError, UnfinishedError
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class CommittedRun:
-    """What counts of a complete run.
-
-    Attributes:
-        run: the content of run.json.
-        predictions: URIs of the Parquet files of predictions, in the order of the shards.
-        rejections: those of rejections.
-    """
-
-    run: Mapping[str, Any]
-    predictions: tuple[str, ...]
-    rejections: tuple[str, ...]
+from ser_model.schema import Prediction, Rejection, RunError, UnfinishedError
 
 
 class Ledger:
@@ -65,6 +52,7 @@ class Ledger:
         """Describe the run; nothing is read or written yet."""
         self.run_uri = run_uri
         self.identity = identity
+        self._roll_ups = RollUps(run_uri, identity.sha256())
 
     def start(self, description: Mapping[str, object]) -> dict[str, Any]:
         """Create the run, or find that it is the same one.
@@ -106,8 +94,24 @@ class Ledger:
             )
 
     def committed(self, condition: str) -> set[int]:
-        """Return the numbers of the shards that are done: one listing, however many there are."""
-        return committed_shards(self.run_uri, condition)
+        """Return the numbers of the shards that are done: one listing, however many there are.
+
+        What is found is read too: a few roll-ups, and the records that are not in one yet.
+
+        Raises:
+            RunError: a record or a roll-up is damaged, or of another run.
+        """
+        return self._roll_ups.refresh(condition)
+
+    def note(self, commit: Commit) -> None:
+        """Remember a record that a worker reported; so many of them are rolled up.
+
+        The driver of a run calls this for each report, so that completion reads no record again.
+
+        Raises:
+            RunError: the record is of another run.
+        """
+        self._roll_ups.note(commit)
 
     def commit(
         self,
@@ -172,6 +176,11 @@ class Ledger:
     ) -> dict[str, Any]:
         """Verify that every segment is accounted for exactly once, then declare the run complete.
 
+        What is verified here: every planned shard has a record, of this run, whose predictions and
+        rejections add up to the planned segments. That these are the planned ones, each once, was
+        verified from the rows themselves by `commit`, before the record was written; the files are
+        not read again for it. `committed.content_hash` reads them all again.
+
         Args:
             num_segments_by_shard: how many segments each planned shard holds.
             conditions: the conditions that each of them was scored under.
@@ -183,35 +192,42 @@ class Ledger:
             UnfinishedError: shards are missing.
             RunError: a commit does not belong to this run or does not hold the planned segments.
         """
-        commits: list[Commit] = []
+        planned = set(range(len(num_segments_by_shard)))
+        tables = []
         for condition in conditions:
-            missing = set(range(len(num_segments_by_shard))) - self.committed(condition)
-            if missing:
+            done = self.committed(condition)
+            if planned - done:
                 raise UnfinishedError(
-                    f"{len(missing)} of {len(num_segments_by_shard)} shards are not scored; "
+                    f"{len(planned - done)} of {len(planned)} shards are not scored; "
                     "run the same command again"
                 )
-            commits += read_commits(self.run_uri, condition, range(len(num_segments_by_shard)))
-        for commit in commits:
-            self._check_commit(commit, num_segments_by_shard[commit.shard])
+            if done - planned:
+                raise RunError(
+                    f"{self.run_uri} holds {len(done)} shards, {len(planned)} were planned; "
+                    "choose another --output"
+                )
+            tables.append(self._roll_ups.table(condition))
+        commits = pa.concat_tables(tables)
+        self._check_counts(commits, num_segments_by_shard)
         run = {
             **read_run(self.run_uri),
             "status": "complete",
             "conditions": list(conditions),
             "counts": count(commits),
             "content_sha256": combined_sha256(commits),
+            "commits_sha256": write_commits(self.run_uri, commits),
         }
         storage.write_json(storage.join(self.run_uri, "run.json"), run)
         return run
 
-    def _check_commit(self, commit: Commit, num_segments: int) -> None:
-        where = f"{self.run_uri}: commit of {shard_name(commit.shard)}"
-        if commit.identity_sha256 != self.identity.sha256():
-            raise RunError(f"{where} is of another run; choose another --output")
-        if commit.num_segments != num_segments:
+    def _check_counts(self, commits: pa.Table, num_segments_by_shard: Sequence[int]) -> None:
+        found = pc.add(commits["num_predictions"], commits["num_rejections"]).to_numpy()
+        shards = commits["shard"].to_numpy()
+        planned = np.asarray(num_segments_by_shard)[shards]
+        for row in np.flatnonzero(found != planned)[:1]:
             raise RunError(
-                f"{where} holds {commit.num_segments} segments, {num_segments} were planned; "
-                "choose another --output"
+                f"{self.run_uri}: commit of {shard_name(shards[row])} holds {found[row]} segments, "
+                f"{planned[row]} were planned; choose another --output"
             )
 
 
@@ -219,64 +235,6 @@ def _shown(value: object) -> str:
     """Return a value for a message; of a SHA-256 the beginning tells enough."""
     text = str(value)
     return f"{text[:12]}..." if re.fullmatch("[0-9a-f]{64}", text) else text
-
-
-def committed_files(run_uri: str) -> CommittedRun:
-    """Find the files of a complete run that count.
-
-    Raises:
-        RunError: the run is absent, incomplete or damaged.
-    """
-    run = read_run(run_uri)
-    if run.get("status") != "complete":
-        raise RunError(f"{run_uri} is not complete; run the same `serval score` again to finish it")
-    commits = _read_run_commits(run_uri, run)
-    if combined_sha256(commits) != run["content_sha256"]:
-        raise RunError(f"{run_uri}: its commit records changed after it was complete")
-    return CommittedRun(
-        run=run,
-        predictions=tuple(
-            storage.join(run_uri, c.predictions_file) for c in commits if c.predictions_file
-        ),
-        rejections=tuple(
-            storage.join(run_uri, c.rejections_file) for c in commits if c.rejections_file
-        ),
-    )
-
-
-def content_hash(run_uri: str) -> str:
-    """Hash every row of a complete run, as read back from its files.
-
-    It is the same for the same scores, whatever died, was repeated or came in another order.
-
-    Raises:
-        RunError: the run is absent or incomplete, or a file does not hold what was committed.
-    """
-    run = committed_files(run_uri).run
-    schema = predictions_schema(embeddings=run["identity"]["embeddings"])
-    commits = _read_run_commits(run_uri, run)
-    for commit in commits:
-        _check_content(run_uri, commit, schema)
-    return combined_sha256(commits)
-
-
-def _read_run_commits(run_uri: str, run: Mapping[str, Any]) -> list[Commit]:
-    commits: list[Commit] = []
-    for condition in run["conditions"]:
-        commits += read_commits(run_uri, condition, committed_shards(run_uri, condition))
-    return commits
-
-
-def _check_content(run_uri: str, commit: Commit, schema: pa.Schema) -> None:
-    predictions = _read_or_empty(run_uri, commit.predictions_file, schema)
-    rejections = _read_or_empty(run_uri, commit.rejections_file, REJECTIONS)
-    if table_sha256(predictions, rejections) != commit.content_sha256:
-        where = f"{shard_name(commit.shard)}, condition {commit.condition}"
-        raise RunError(f"{run_uri}: the data of {where} are not what was committed")
-
-
-def _read_or_empty(run_uri: str, file: str | None, schema: pa.Schema) -> pa.Table:
-    return schema.empty_table() if file is None else storage.read_table(storage.join(run_uri, file))
 
 
 def _check_outcomes(

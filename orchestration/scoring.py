@@ -178,6 +178,7 @@ def _finish(job: _Job, description: Mapping[str, object]) -> tuple[dict[str, Any
         with _workers(job, tasks) as reports, Progress("score", total=num_segments) as progress:
             started = time.monotonic()
             for report in reports:
+                job.ledger.note(report.commit)
                 totals.add(report)
                 progress.advance(
                     report.commit.num_segments,

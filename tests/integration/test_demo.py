@@ -13,8 +13,8 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pytest
 
+from orchestration.committed import committed_files
 from orchestration.demo.corpus import quick_corpus
-from orchestration.ledger import committed_files
 from ser_model import storage
 
 HEAVY = ("torch", "ray", "apache_beam", "mlflow", "soundfile", "espeakng_loader")

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from orchestration.commits import committed_shards
-from orchestration.ledger import committed_files, content_hash
+from orchestration.committed import committed_files, content_hash
 from orchestration.scoring import ScoreSummary, score
 from pipelines.pack import pack
 from ser_model import storage

@@ -11,7 +11,8 @@ import torch
 
 from orchestration.actors import ScoringActor
 from orchestration.commits import RunIdentity
-from orchestration.ledger import Ledger, committed_files
+from orchestration.committed import committed_files
+from orchestration.ledger import Ledger
 from orchestration.read_ahead import StoppedError
 from orchestration.shard_plan import Exclusion, SegmentAudio
 from ser_model import storage

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestration.commits import Commit, RunIdentity
-from orchestration.ledger import CommittedRun, Ledger, committed_files, content_hash
+from orchestration.committed import CommittedRun, committed_files, content_hash
+from orchestration.ledger import Ledger
 from orchestration.table_hash import table_sha256
 from orchestration.tables import predictions_table
 from ser_model import storage
@@ -270,18 +271,6 @@ def test_commits_without_a_run_are_not_adopted(ledger: Ledger, tmp_path: Path) -
         run.start({})
 
 
-def test_the_set_of_commits_costs_one_listing_and_no_read(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commit(ledger, 0, "x")
-    listed = []
-    list_names = storage.list_names
-    monkeypatch.setattr(storage, "list_names", lambda uri: listed.append(uri) or list_names(uri))
-    monkeypatch.setattr(storage, "read_bytes", None)
-    assert ledger.committed(CLEAN) == {0}
-    assert len(listed) == 1
-
-
 def test_files_that_are_no_commits_are_passed_over(ledger: Ledger) -> None:
     for name in (".DS_Store", "shard-00001.json.bak", "notes.json"):
         storage.write_atomic(storage.join(ledger.run_uri, "commits", CLEAN, name), b"x")
@@ -301,15 +290,44 @@ def test_data_that_changed_after_the_commit_are_noticed(tmp_path: Path) -> None:
         content_hash(str(tmp_path))
 
 
-def test_commits_that_changed_after_completion_are_noticed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", [b"x", None])
+def test_commits_that_changed_after_completion_are_noticed(
+    tmp_path: Path, change: bytes | None
+) -> None:
     ledger = Ledger(str(tmp_path), identity())
     ledger.start({})
     commit(ledger, 0, "x")
     commit(ledger, 1, "x")
     complete(ledger)
+    path = tmp_path / "commits.parquet"
+    path.unlink() if change is None else path.write_bytes(path.read_bytes() + change)
+    with pytest.raises(RunError, match="changed after" if change else "gone"):
+        committed_files(str(tmp_path))
+
+
+def test_a_run_that_was_completed_without_a_table_of_commits_is_read(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path), identity())
+    ledger.start({})
+    commit(ledger, 0, "x")
+    commit(ledger, 1, "x")
+    run = complete(ledger)
+    expected = committed_files(str(tmp_path))
+    del run["commits_sha256"]
+    storage.write_json(str(tmp_path / "run.json"), run)
+    (tmp_path / "commits.parquet").unlink()
+    found = committed_files(str(tmp_path))
+    assert (found.predictions, found.rejections) == (expected.predictions, expected.rejections)
+    assert content_hash(str(tmp_path)) == run["content_sha256"]
     (tmp_path / "commits/clean/shard-00001.json").unlink()
     with pytest.raises(RunError, match="changed after"):
         committed_files(str(tmp_path))
+
+
+def test_shards_that_were_not_planned_are_refused(ledger: Ledger) -> None:
+    commit(ledger, 0, "x")
+    commit(ledger, 1, "x")
+    with pytest.raises(RunError, match="holds 2 shards, 1 were planned"):
+        ledger.complete([3], [CLEAN])
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"condition": "clean"}', "\xff"])

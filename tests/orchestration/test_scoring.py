@@ -11,7 +11,7 @@ import torch
 
 from orchestration import scoring
 from orchestration.actors import ScoringActor
-from orchestration.ledger import committed_files, content_hash
+from orchestration.committed import committed_files, content_hash
 from orchestration.scoring import ScoreSummary, score
 from pipelines.pack import pack
 from ser_model import storage

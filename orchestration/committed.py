@@ -1,0 +1,84 @@
+"""What counts of a complete run: the reading side of the ledger."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pyarrow as pa
+
+from orchestration.commits import NUM_READERS, combined_sha256, read_run, shard_name
+from orchestration.rollups import read_complete_commits
+from orchestration.table_hash import table_sha256
+from orchestration.tables import predictions_schema
+from ser_model import storage
+from ser_model.schema import REJECTIONS, RunError
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CommittedRun:
+    """What counts of a complete run.
+
+    Attributes:
+        run: the content of run.json.
+        predictions: URIs of the Parquet files of predictions, in the order of the shards.
+        rejections: those of rejections.
+    """
+
+    run: Mapping[str, Any]
+    predictions: tuple[str, ...]
+    rejections: tuple[str, ...]
+
+
+def committed_files(run_uri: str) -> CommittedRun:
+    """Find the files of a complete run that count.
+
+    Raises:
+        RunError: the run is absent, incomplete or damaged.
+    """
+    run = read_run(run_uri)
+    if run.get("status") != "complete":
+        raise RunError(f"{run_uri} is not complete; run the same `serval score` again to finish it")
+    commits = read_complete_commits(run_uri, run)
+    if combined_sha256(commits) != run["content_sha256"]:
+        raise RunError(f"{run_uri}: its commit records changed after it was complete")
+    predictions, rejections = (
+        tuple(storage.join(run_uri, file) for file in commits[column].to_pylist() if file)
+        for column in ("predictions_file", "rejections_file")
+    )
+    return CommittedRun(run=run, predictions=predictions, rejections=rejections)
+
+
+def content_hash(run_uri: str) -> str:
+    """Hash every row of a complete run, as read back from its files.
+
+    It is the same for the same scores, whatever died, was repeated or came in another order.
+
+    Raises:
+        RunError: the run is absent or incomplete, or a file does not hold what was committed.
+    """
+    run = committed_files(run_uri).run
+    schema = predictions_schema(embeddings=run["identity"]["embeddings"])
+    commits = read_complete_commits(run_uri, run)
+
+    def check(row: int) -> None:
+        _check_content(run_uri, commits.slice(row, 1).to_pylist()[0], schema)
+
+    with ThreadPoolExecutor(NUM_READERS) as readers:
+        for _ in readers.map(check, range(commits.num_rows)):
+            pass
+    return combined_sha256(commits)
+
+
+def _check_content(run_uri: str, commit: Mapping[str, Any], schema: pa.Schema) -> None:
+    predictions = _read_or_empty(run_uri, commit["predictions_file"], schema)
+    rejections = _read_or_empty(run_uri, commit["rejections_file"], REJECTIONS)
+    if table_sha256(predictions, rejections) != commit["content_sha256"]:
+        where = f"{shard_name(commit['shard'])}, condition {commit['condition']}"
+        raise RunError(f"{run_uri}: the data of {where} are not what was committed")
+
+
+def _read_or_empty(run_uri: str, file: str | None, schema: pa.Schema) -> pa.Table:
+    return schema.empty_table() if file is None else storage.read_table(storage.join(run_uri, file))
