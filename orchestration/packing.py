@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from orchestration.progress import Progress
 from pipelines.pack import SEGMENTS_PER_SHARD, PackSummary, pack, plan_shards
 from ser_model import storage
+from ser_model.audio import MAX_SEGMENT_S
 from ser_model.manifest import read_manifest, segments, select_split
 
 POLL_EVERY_S = 1.0
@@ -21,6 +22,7 @@ def pack_manifest(
     *,
     split: str | None = None,
     segments_per_shard: int = SEGMENTS_PER_SHARD,
+    max_segment_s: float = MAX_SEGMENT_S,
     beam_options: Sequence[str] = (),
 ) -> PackSummary:
     """Pack the recordings of a manifest, or of one split of it, into the folder `output`.
@@ -37,7 +39,11 @@ def pack_manifest(
         _shards_counted(output, progress),
     ):
         return pack(
-            manifest, output, segments_per_shard=segments_per_shard, beam_options=beam_options
+            manifest,
+            output,
+            segments_per_shard=segments_per_shard,
+            max_segment_s=max_segment_s,
+            beam_options=beam_options,
         )
 
 

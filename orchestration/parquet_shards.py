@@ -19,7 +19,7 @@ from orchestration.shard_plan import (
     take_rows,
 )
 from ser_model import storage
-from ser_model.audio import decode_audio
+from ser_model.audio import MAX_SEGMENT_S, decode_audio
 from ser_model.manifest import select_split
 from ser_model.schema import ManifestError, Reason, RunError, SegmentError, Stage
 
@@ -36,12 +36,14 @@ class ParquetShard:
         row_groups: those of its row groups that hold the segments; None for all.
         rejections_uri: what `serval pack` could not pack of this shard, or None.
         segment_ids: the segments to score; others in the file are passed over.
+        max_segment_s: longer segments are rejected.
     """
 
     uri: str
     segment_ids: tuple[str, ...]
     row_groups: tuple[int, ...] | None = None
     rejections_uri: str | None = None
+    max_segment_s: float = MAX_SEGMENT_S
 
     def read(self) -> Iterator[SegmentAudio]:
         """Read and decode a few rows at a time, then tell what packing had rejected."""
@@ -54,7 +56,7 @@ class ParquetShard:
             )
             for row in (row for batch in batches for row in batch.to_pylist()):
                 if row["segment_id"] in wanted:
-                    yield row["segment_id"], _decode(row["audio"])
+                    yield row["segment_id"], _decode(row["audio"], self.max_segment_s)
         if self.rejections_uri is not None:
             for row in storage.read_table(self.rejections_uri).to_pylist():
                 if row["segment_id"] in wanted:
@@ -67,7 +69,7 @@ class ParquetShard:
         return replace(self, segment_ids=tuple(i for i in self.segment_ids if i in wanted))
 
 
-def plan_packed(source: str, split: str | None) -> ShardPlan:
+def plan_packed(source: str, split: str | None, max_segment_s: float) -> ShardPlan:
     """Plan the scoring of a folder made by ``serval pack``: its shards are the shards.
 
     Nothing but its manifest is read: the rule by which packing cut it into shards is applied again.
@@ -90,7 +92,8 @@ def plan_packed(source: str, split: str | None) -> ShardPlan:
     return ShardPlan(
         rows=rows,
         first_rows=_first_rows(rows.column("file_number")),
-        make_shard=lambda inside: _packed_shard(source, names, inside),
+        make_shard=lambda inside: _packed_shard(source, names, inside, max_segment_s),
+        max_segment_s=max_segment_s,
     )
 
 
@@ -102,13 +105,16 @@ def _read_pack(source: str) -> dict[str, Any]:
         raise RunError(message) from error
 
 
-def _packed_shard(source: str, names: Container[str], rows: pa.Table) -> ParquetShard:
+def _packed_shard(
+    source: str, names: Container[str], rows: pa.Table, max_segment_s: float
+) -> ParquetShard:
     number = rows.column("file_number")[0].as_py()
     rejections = f"rejections-{number:05d}.parquet"
     return ParquetShard(
         uri=storage.join(source, f"shard-{number:05d}.parquet"),
         segment_ids=tuple(rows.column("segment_id").to_pylist()),
         rejections_uri=storage.join(source, rejections) if rejections in names else None,
+        max_segment_s=max_segment_s,
     )
 
 
@@ -128,7 +134,7 @@ def has_audio_column(source: str) -> bool:
     return "audio" in names and "recording" not in names
 
 
-def plan_parquet(source: str, split: str | None) -> ShardPlan:
+def plan_parquet(source: str, split: str | None, max_segment_s: float) -> ShardPlan:
     """Plan the scoring of a Parquet file with audio in it: each of its row groups is a shard."""
     with storage.open_binary(source) as opened:
         file = pq.ParquetFile(opened)
@@ -151,16 +157,18 @@ def plan_parquet(source: str, split: str | None) -> ShardPlan:
             uri=source,
             segment_ids=tuple(rows.column("segment_id").to_pylist()),
             row_groups=(rows.column("row_group")[0].as_py(),),
+            max_segment_s=max_segment_s,
         ),
+        max_segment_s=max_segment_s,
     )
 
 
-def _decode(audio: Mapping[str, object] | None) -> Waveform | SegmentError:
+def _decode(audio: Mapping[str, object] | None, max_segment_s: float) -> Waveform | SegmentError:
     data = audio and audio.get("bytes")
     if not isinstance(data, bytes):
         detail = "the row holds no audio bytes"
         return SegmentError(Stage.READ, Reason.EMPTY_RECORDING, detail)
     try:
-        return decode_audio(data)
+        return decode_audio(data, max_segment_s=max_segment_s)
     except SegmentError as error:
         return error

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestration.table_hash import table_sha256
+from ser_model.audio import MAX_SEGMENT_S
 from ser_model.schema import ManifestError, Reason, SegmentError
 
 Waveform: TypeAlias = npt.NDArray[np.float32]
@@ -62,11 +63,13 @@ class ShardPlan:
         rows: one row a segment, with `segment_id` and what its shard needs to find it.
         first_rows: the first row of each shard, and behind the last one the number of rows.
         make_shard: makes the descriptor of a shard from its rows.
+        max_segment_s: longer segments are rejected by those who read the shards.
     """
 
     rows: pa.Table
     first_rows: Sequence[int]
     make_shard: Callable[[pa.Table], Shard]
+    max_segment_s: float = MAX_SEGMENT_S
 
     @property
     def num_segments(self) -> int:
@@ -87,9 +90,10 @@ class ShardPlan:
         return self.make_shard(self.rows.slice(self.first_rows[index], self.num_segments_of(index)))
 
     def sha256(self) -> str:
-        """Return a hash of which segments are scored and how they are cut into shards."""
+        """Return a hash of which segments are scored, and how they are cut into shards and read."""
         cuts = pa.table({"first_row": pa.array(self.first_rows, pa.int64())})
-        return table_sha256(cuts, self.rows)
+        limit = pa.table({"max_segment_s": pa.array([self.max_segment_s], pa.float64())})
+        return table_sha256(cuts, limit, self.rows)
 
 
 def cut_by_recording(

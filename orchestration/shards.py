@@ -14,15 +14,13 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
-import pyarrow as pa
-
 from orchestration.parquet_shards import has_audio_column, plan_packed, plan_parquet
 from orchestration.shard_plan import SegmentAudio, ShardPlan, cut_by_recording, take_rows
 from orchestration.webdataset import plan_tar
 from ser_model import storage
-from ser_model.audio import read_segments
+from ser_model.audio import MAX_SEGMENT_S, read_segments
 from ser_model.manifest import read_manifest, segments, select_split
-from ser_model.schema import ManifestError, Segment
+from ser_model.schema import ConfigError, ManifestError, Segment
 
 SEGMENTS_PER_SHARD = 256
 """Small enough that a lost shard costs seconds, large enough that commits are few."""
@@ -30,9 +28,15 @@ SEGMENTS_PER_SHARD = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingShard:
-    """Segments of recordings, read where those lie."""
+    """Segments of recordings, read where those lie.
+
+    Attributes:
+        segments: those of a recording need not stand side by side.
+        max_segment_s: longer ones are rejected.
+    """
 
     segments: tuple[Segment, ...]
+    max_segment_s: float = MAX_SEGMENT_S
 
     @property
     def segment_ids(self) -> list[str]:
@@ -45,7 +49,8 @@ class RecordingShard:
         for segment in self.segments:
             by_recording.setdefault(segment.recording, []).append(segment)
         for recording, inside in by_recording.items():
-            for segment, audio in read_segments(recording, inside):
+            results = read_segments(recording, inside, max_segment_s=self.max_segment_s)
+            for segment, audio in results:
                 yield segment.segment_id, audio
 
     def only(self, segment_ids: Collection[str]) -> Self:
@@ -55,7 +60,11 @@ class RecordingShard:
 
 
 def plan_shards(
-    source: str, *, split: str | None = None, segments_per_shard: int = SEGMENTS_PER_SHARD
+    source: str,
+    *,
+    split: str | None = None,
+    segments_per_shard: int = SEGMENTS_PER_SHARD,
+    max_segment_s: float = MAX_SEGMENT_S,
 ) -> ShardPlan:
     """Plan the scoring of a source.
 
@@ -65,32 +74,37 @@ def plan_shards(
         split: score only the segments of this split (train, dev, test); None for all.
         segments_per_shard: shards of a manifest or a tar file are closed at this many segments; a
             recording is never divided. Packed folders and Parquet files bring their own shards.
+        max_segment_s: longer segments are rejected when they are read.
 
     Raises:
+        ConfigError: `max_segment_s` is no positive number.
         ManifestError: the source cannot be read, holds no segment, or holds a segment twice.
         RunError: packing of the folder was not finished.
     """
+    if not max_segment_s > 0:
+        raise ConfigError(f"--max-segment {max_segment_s:g} is not a positive number of seconds")
     if source.endswith(".tar"):
         if split is not None:
             raise ManifestError(f"{source}: a tar file has no splits; leave --split out")
-        return plan_tar(source, segments_per_shard)
+        return plan_tar(source, segments_per_shard, max_segment_s)
     if storage.exists(storage.join(source, "pack-plan.json")):
-        return plan_packed(source, split)
+        return plan_packed(source, split, max_segment_s)
     if source.endswith(".parquet") and has_audio_column(source):
-        return plan_parquet(source, split)
-    return _plan_manifest(source, split, segments_per_shard)
+        return plan_parquet(source, split, max_segment_s)
+    return _plan_manifest(source, split, segments_per_shard, max_segment_s)
 
 
-def _plan_manifest(source: str, split: str | None, segments_per_shard: int) -> ShardPlan:
+def _plan_manifest(
+    source: str, split: str | None, segments_per_shard: int, max_segment_s: float
+) -> ShardPlan:
     table = select_split(read_manifest(source, truth_range=None), split)
     order, first_rows = cut_by_recording(table, segments_per_shard)
     columns = ["segment_id", "recording", "start_s", "end_s"]
     return ShardPlan(
         rows=take_rows(table.select(columns), order),
         first_rows=first_rows,
-        make_shard=_recording_shard,
+        make_shard=lambda inside: RecordingShard(
+            segments=tuple(segments(inside)), max_segment_s=max_segment_s
+        ),
+        max_segment_s=max_segment_s,
     )
-
-
-def _recording_shard(rows: pa.Table) -> RecordingShard:
-    return RecordingShard(segments=tuple(segments(rows)))

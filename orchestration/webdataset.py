@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from orchestration.shard_plan import SegmentAudio, ShardPlan, Waveform, refuse_duplicates
 from ser_model import storage
-from ser_model.audio import decode_audio
+from ser_model.audio import MAX_SEGMENT_S, decode_audio
 from ser_model.schema import ManifestError, Reason, SegmentError, Stage
 
 AUDIO_EXTENSIONS = (".wav", ".flac", ".ogg", ".opus", ".mp3")
@@ -35,10 +35,12 @@ class TarShard:
     Attributes:
         uri: the tar file.
         members: rows of TAR_TABLE.
+        max_segment_s: longer segments are rejected.
     """
 
     uri: str
     members: tuple[Mapping[str, str | int], ...]
+    max_segment_s: float = MAX_SEGMENT_S
 
     @property
     def segment_ids(self) -> list[str]:
@@ -49,13 +51,29 @@ class TarShard:
         """Read member after member."""
         with storage.open_binary(self.uri) as file:
             for member in self.members:
-                audio = _read_member(file, int(member["offset"]), int(member["num_bytes"]))
-                yield str(member["segment_id"]), audio
+                yield str(member["segment_id"]), self._read_member(file, member)
 
     def only(self, segment_ids: Collection[str]) -> Self:
         """Return the part of the shard with these segments alone."""
         wanted = frozenset(segment_ids)
         return replace(self, members=tuple(m for m in self.members if m["segment_id"] in wanted))
+
+    def _read_member(
+        self, file: BinaryIO, member: Mapping[str, str | int]
+    ) -> Waveform | SegmentError:
+        num_bytes = int(member["num_bytes"])
+        if num_bytes > MAX_MEMBER_BYTES:
+            detail = f"{num_bytes} bytes; at most {MAX_MEMBER_BYTES} are read"
+            return SegmentError(Stage.READ, Reason.RECORDING_UNREADABLE, detail)
+        file.seek(int(member["offset"]))
+        data = file.read(num_bytes)
+        if len(data) < num_bytes:
+            detail = f"the archive ends after {len(data)} of {num_bytes} bytes"
+            return SegmentError(Stage.READ, Reason.TRUNCATED, detail)
+        try:
+            return decode_audio(data, max_segment_s=self.max_segment_s)
+        except SegmentError as error:
+            return error
 
 
 def read_tar_table(uri: str) -> pa.Table:
@@ -79,14 +97,17 @@ def read_tar_table(uri: str) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=TAR_TABLE)
 
 
-def plan_tar(source: str, segments_per_shard: int) -> ShardPlan:
+def plan_tar(source: str, segments_per_shard: int, max_segment_s: float) -> ShardPlan:
     """Plan the scoring of a tar file, from its headers."""
     rows = read_tar_table(source)
     refuse_duplicates(source, rows)
     return ShardPlan(
         rows=rows,
         first_rows=[*range(0, rows.num_rows, segments_per_shard), rows.num_rows],
-        make_shard=lambda inside: TarShard(uri=source, members=tuple(inside.to_pylist())),
+        make_shard=lambda inside: TarShard(
+            uri=source, members=tuple(inside.to_pylist()), max_segment_s=max_segment_s
+        ),
+        max_segment_s=max_segment_s,
     )
 
 
@@ -124,18 +145,3 @@ def _key(name: str) -> str:
     """
     folder, slash, file_name = name.rpartition("/")
     return f"{folder}{slash}{file_name.partition('.')[0]}"
-
-
-def _read_member(file: BinaryIO, offset: int, num_bytes: int) -> Waveform | SegmentError:
-    if num_bytes > MAX_MEMBER_BYTES:
-        detail = f"{num_bytes} bytes; at most {MAX_MEMBER_BYTES} are read"
-        return SegmentError(Stage.READ, Reason.RECORDING_UNREADABLE, detail)
-    file.seek(offset)
-    data = file.read(num_bytes)
-    if len(data) < num_bytes:
-        detail = f"the archive ends after {len(data)} of {num_bytes} bytes"
-        return SegmentError(Stage.READ, Reason.TRUNCATED, detail)
-    try:
-        return decode_audio(data)
-    except SegmentError as error:
-        return error

@@ -17,6 +17,7 @@ import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -24,7 +25,7 @@ import pyarrow.parquet as pq
 
 from pipelines.runner import pipeline_options
 from ser_model import storage
-from ser_model.audio import SAMPLING_RATE_HZ, encode_flac, read_segments
+from ser_model.audio import MAX_SEGMENT_S, SAMPLING_RATE_HZ, encode_flac, read_segments
 from ser_model.manifest import segments
 from ser_model.schema import SCHEMA_VERSION, SHARD, RunError, Segment, SegmentError
 
@@ -65,6 +66,7 @@ def pack(
     output: str,
     *,
     segments_per_shard: int = SEGMENTS_PER_SHARD,
+    max_segment_s: float = MAX_SEGMENT_S,
     beam_options: Sequence[str] = (),
 ) -> PackSummary:
     """Pack a manifest into the folder `output`; what an earlier run finished there is kept.
@@ -73,6 +75,7 @@ def pack(
         manifest: as `read_manifest` returns it.
         output: folder, local or any URI.
         segments_per_shard: a shard ends behind the recording that reaches this number.
+        max_segment_s: longer segments are rejected.
         beam_options: for the Beam runner, such as "--direct_num_workers=4".
 
     Raises:
@@ -82,6 +85,7 @@ def pack(
     manifest_bytes = _parquet_bytes(manifest)
     plan = {
         "manifest_sha256": hashlib.sha256(manifest_bytes).hexdigest(),
+        "max_segment_s": max_segment_s,
         "num_segments": len(manifest),
         "num_shards": len(plans),
         "schema_version": SCHEMA_VERSION,
@@ -96,7 +100,7 @@ def pack(
                 pipeline
                 | "Plan" >> beam.Create(plans)
                 | "Spread" >> beam.Reshuffle()
-                | "PackShard" >> beam.ParDo(PackShardFn(output))
+                | "PackShard" >> beam.ParDo(PackShardFn(output, max_segment_s))
                 | "Count" >> beam.CombineGlobally(sum)
                 | "Complete" >> beam.Map(_complete, output=output, plan=plan)
             )
@@ -127,15 +131,16 @@ def plan_shards(segments: Sequence[Segment], segments_per_shard: int) -> list[Sh
 class PackShardFn(beam.DoFn):
     """Decodes the recordings of a shard, writes it, and emits how many segments it holds."""
 
-    def __init__(self, output: str) -> None:
-        """Write below the folder `output`."""
+    def __init__(self, output: str, max_segment_s: float) -> None:
+        """Write below the folder `output`, and reject segments longer than `max_segment_s`."""
         self._output = output
+        self._max_segment_s = max_segment_s
 
     def process(self, element: ShardPlan) -> Iterator[int]:
         """Make the shard, or count the one that an earlier attempt has made."""
         shard_uri = storage.join(self._output, f"shard-{element.index:05d}.parquet")
         if not storage.exists(shard_uri):
-            shard, rejections = _pack_shard(element)
+            shard, rejections = _pack_shard(element, self._max_segment_s)
             # The shard comes last: it says that both are there.
             if len(rejections):
                 name = f"rejections-{element.index:05d}.parquet"
@@ -147,14 +152,15 @@ class PackShardFn(beam.DoFn):
                 yield pq.ParquetFile(file).metadata.num_rows
 
 
-def _pack_shard(plan: ShardPlan) -> tuple[pa.Table, pa.Table]:
+def _pack_shard(plan: ShardPlan, max_segment_s: float) -> tuple[pa.Table, pa.Table]:
     by_recording: dict[str, list[Segment]] = {}
     for segment in plan.segments:
         by_recording.setdefault(segment.recording, []).append(segment)
     rows: dict[str, dict[str, object]] = {}
     rejections: list[dict[str, str]] = []
     for recording, of_recording in by_recording.items():
-        for segment, result in read_segments(recording, of_recording):
+        results = read_segments(recording, of_recording, max_segment_s=max_segment_s)
+        for segment, result in results:
             segment_id = segment.segment_id
             if isinstance(result, SegmentError):
                 why = {"stage": result.stage, "reason": result.reason, "detail": result.detail}
@@ -191,7 +197,7 @@ def _claim(output: str, plan: dict[str, object]) -> None:
         )
 
 
-def _complete(num_packed: int, *, output: str, plan: dict[str, int]) -> None:
+def _complete(num_packed: int, *, output: str, plan: dict[str, Any]) -> None:
     summary = PackSummary(
         num_shards=plan["num_shards"],
         num_segments=plan["num_segments"],

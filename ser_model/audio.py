@@ -22,7 +22,8 @@ import soundfile as sf
 import soxr
 
 from ser_model import storage
-from ser_model.audio_file import END_TOLERANCE_S, AudioFile, Waveform
+from ser_model.audio_file import END_TOLERANCE_S, AudioFile
+from ser_model.audio_file import Waveform as Waveform  # what this module returns
 from ser_model.schema import Reason, Segment, SegmentError, Stage
 
 SAMPLING_RATE_HZ = 16_000
@@ -48,6 +49,9 @@ def read_segments(
         recording: URI of the audio file: WAV, FLAC, OGG, Opus, MP3 and whatever libsndfile reads.
         segments: of this recording, in any order.
         max_segment_s: longer segments are rejected.
+
+    Raises:
+        UnfinishedError: the recording's store does not answer, which is no fault of the recording.
     """
     try:
         file = open_recording(recording)

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 
-from ser_model.schema import Reason, SegmentError, Stage
+from ser_model.schema import Reason, SegmentError, Stage, UnfinishedError
 
 BLOCK_S = 4.0
 """Most segments are one block: a call for each second costs as much as the decoding itself."""
@@ -65,6 +65,7 @@ class AudioFile:
 
         Raises:
             SegmentError: it cannot be read, is empty, or is no audio.
+            UnfinishedError: its store does not answer; so do all methods that read.
         """
         self.shown = shown
         self._file = file
@@ -146,13 +147,15 @@ class AudioFile:
 
     def _raise_read_error(self) -> None:
         error = self._source.error
+        if isinstance(error, UnfinishedError):
+            raise error
         if error is not None:
             detail = f"{self.shown}: {error}"
             raise SegmentError(Stage.READ, Reason.RECORDING_UNREADABLE, detail) from error
 
 
 class _Source:
-    """A file for libsndfile, which cannot pass on a read error: it is kept here instead.
+    """A file for libsndfile, which cannot pass on an exception: it is kept here instead.
 
     Attributes:
         error: what went wrong in reading.
@@ -165,13 +168,13 @@ class _Source:
         self._file = file
         self._num_lengths_told = 0
         self._hidden = False
-        self.error: OSError | None = None
+        self.error: OSError | UnfinishedError | None = None
         self.hides_length = False
 
     def readinto(self, buffer: bytearray | memoryview) -> int:
         try:
             return int(self._file.readinto(buffer))  # type: ignore[attr-defined]  # all ours have it
-        except OSError as error:
+        except (OSError, UnfinishedError) as error:
             self.error = error
             return 0
 
@@ -184,7 +187,10 @@ class _Source:
         if self.hides_length and (offset, whence) == (0, 2):
             self._hidden = self._num_lengths_told > 0
             self._num_lengths_told += 1
-        return self._file.seek(offset, whence)
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError):  # before the beginning of a file that is no audio
+            return -1
 
     def tell(self) -> int:
         return 0 if self._hidden else self._file.tell()

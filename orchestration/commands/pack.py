@@ -25,6 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="a shard ends behind the recording that reaches N segments (default %(default)s)",
     )
+    parser.add_argument(
+        "--max-segment",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="reject longer segments (default %(default)g); `serval manifest --window` cuts them",
+    )
 
 
 def run(args: argparse.Namespace) -> Summary:
@@ -34,11 +41,14 @@ def run(args: argparse.Namespace) -> Summary:
 
     if args.segments_per_shard < 1:
         raise ConfigError("--segments-per-shard must be at least 1")
+    if not args.max_segment > 0:
+        raise ConfigError("--max-segment must be a positive number of seconds")
     packed = pack_manifest(
         args.manifest,
         args.output,
         split=args.split,
         segments_per_shard=args.segments_per_shard,
+        max_segment_s=args.max_segment,
         beam_options=args.beam_options,
     )
     reasons: Counter[str] = rejection_reasons(args.output) if packed.num_rejected else Counter()

@@ -18,9 +18,9 @@ from orchestration.parquet_shards import plan_packed
 from orchestration.shard_plan import SegmentAudio, ShardPlan, cut_by_recording
 from orchestration.shards import plan_shards
 from ser_model import storage
-from ser_model.audio import encode_flac
+from ser_model.audio import MAX_SEGMENT_S, encode_flac
 from ser_model.manifest import read_manifest, segments, write_manifest
-from ser_model.schema import SHARD, ManifestError, Reason, RunError, SegmentError
+from ser_model.schema import SHARD, ConfigError, ManifestError, Reason, RunError, SegmentError
 
 
 def noise(seed: int, num_samples: int = 8_000) -> np.ndarray:
@@ -91,8 +91,9 @@ def test_a_plan_is_the_same_each_time_and_changes_with_what_is_scored(tmp_path: 
         plan_shards(manifest).sha256(),
         plan_shards(manifest, segments_per_shard=4).sha256(),
         plan_shards(manifest, split="test").sha256(),
+        plan_shards(manifest, max_segment_s=30.0).sha256(),
     ]
-    assert len(set(hashes)) == 3
+    assert len(set(hashes)) == 4
     assert plan_shards(manifest).sha256() == hashes[0]
     table = read_manifest(manifest)
     write_manifest(manifest, table.drop_columns("split"))
@@ -174,7 +175,7 @@ def test_a_folder_that_was_packed_by_another_rule_is_refused(packed: str) -> Non
     pack = storage.read_json(f"{packed}/pack.json")
     storage.write_json(f"{packed}/pack.json", {**pack, "segments_per_shard": 5000})
     with pytest.raises(RunError, match="another version"):
-        plan_packed(packed, None)
+        plan_packed(packed, None, MAX_SEGMENT_S)
 
 
 def write_parquet(path: Path, rows: list[dict[str, object]], row_group_size: int) -> str:
@@ -331,3 +332,33 @@ def test_a_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
     for name in ("absent.tar", "absent.csv", "absent"):
         with pytest.raises(ManifestError, match=name):
             plan_shards(str(tmp_path / name))
+
+
+def test_segments_longer_than_the_limit_are_rejected_wherever_they_come_from(
+    tmp_path: Path,
+) -> None:
+    manifest = write_corpus(tmp_path / "corpus")
+    table = read_manifest(manifest, truth_range=None)
+    pipelines.pack.pack(table, str(tmp_path / "packed"))
+    row = audio_row("one", 1)
+    sources = [
+        manifest,
+        str(tmp_path / "packed"),
+        write_parquet(tmp_path / "data.parquet", [row], row_group_size=1),
+        write_tar(tmp_path / "data.tar", ["one.flac"]),
+    ]
+    for source in sources:
+        limited = flat(read_all(plan_shards(source, max_segment_s=0.499)))
+        limited.pop("s4", None)  # ends before it starts
+        assert set(limited.values()) == {Reason.TOO_LONG}
+        shard = pickle.loads(pickle.dumps(plan_shards(source, max_segment_s=0.499).shard(0)))
+        assert shard.only(shard.segment_ids[:1]).max_segment_s == 0.499
+        kept = flat(read_all(plan_shards(source, max_segment_s=0.5)))
+        kept.pop("s4", None)
+        assert {len(waveform) for waveform in kept.values()} == {8_000}
+
+
+@pytest.mark.parametrize("max_segment_s", [0.0, -1.0, float("nan")])
+def test_a_limit_that_is_none_is_refused(tmp_path: Path, max_segment_s: float) -> None:
+    with pytest.raises(ConfigError, match="--max-segment"):
+        plan_shards(write_corpus(tmp_path), max_segment_s=max_segment_s)

@@ -91,10 +91,10 @@ def test_a_resumed_pack_is_the_same_bytes_and_keeps_what_is_there(
     real = pack_module._pack_shard
     made: list[int] = []
 
-    def dies_at_2(plan: pack_module.ShardPlan) -> tuple[pa.Table, pa.Table]:
+    def dies_at_2(plan: pack_module.ShardPlan, max_segment_s: float) -> tuple[pa.Table, pa.Table]:
         if plan.index == 2:
             raise KeyboardInterrupt
-        return real(plan)
+        return real(plan, max_segment_s)
 
     monkeypatch.setattr(pack_module, "_pack_shard", dies_at_2)
     with pytest.raises((KeyboardInterrupt, RuntimeError)):
@@ -103,9 +103,9 @@ def test_a_resumed_pack_is_the_same_bytes_and_keeps_what_is_there(
     assert "pack.json" not in before
     assert "shard-00002.parquet" not in before
 
-    def counts(plan: pack_module.ShardPlan) -> tuple[pa.Table, pa.Table]:
+    def counts(plan: pack_module.ShardPlan, max_segment_s: float) -> tuple[pa.Table, pa.Table]:
         made.append(plan.index)
-        return real(plan)
+        return real(plan, max_segment_s)
 
     monkeypatch.setattr(pack_module, "_pack_shard", counts)
     pack(manifest, resumed, segments_per_shard=5)
@@ -120,6 +120,8 @@ def test_another_manifest_is_refused(manifest: pa.Table, output: str) -> None:
         pack(manifest, output)
     with pytest.raises(RunError, match="differs in segments_per_shard"):
         pack(manifest.slice(0, 5), output, segments_per_shard=3)
+    with pytest.raises(RunError, match="differs in max_segment_s"):
+        pack(manifest.slice(0, 5), output, max_segment_s=30.0)
     assert contents(output) == before
 
 
@@ -129,18 +131,19 @@ def test_bad_segments_are_rejected_and_counted(
     (tmp_path / "text.wav").write_bytes(b"no audio at all" * 9)
     good = manifest["recording"][0].as_py()
     bad = {
-        "segment_id": ["absent", "text", "late", "backwards"],
-        "recording": [str(tmp_path / "absent.wav"), str(tmp_path / "text.wav"), good, good],
-        "start_s": [None, None, 9.0, 1.0],
-        "end_s": [None, None, None, 0.5],
+        "segment_id": ["absent", "text", "late", "backwards", "long"],
+        "recording": [str(tmp_path / "absent.wav"), str(tmp_path / "text.wav"), good, good, good],
+        "start_s": [None, None, 9.0, 1.0, None],
+        "end_s": [None, None, None, 0.5, None],
     }
     broken = check_manifest(pa.table(bad), uri="m", folder="/")
     summary = pack(
         pa.concat_tables([manifest, broken], promote_options="default"),
         output,
         segments_per_shard=8,
+        max_segment_s=1.5,
     )
-    assert (summary.num_segments, summary.num_packed, summary.num_rejected) == (24, 20, 4)
+    assert (summary.num_segments, summary.num_packed, summary.num_rejected) == (25, 20, 5)
     rejections = [
         row
         for name in storage.list_names(output)
@@ -152,6 +155,7 @@ def test_bad_segments_are_rejected_and_counted(
         "text": ("decode", Reason.NOT_AUDIO),
         "late": ("segment", Reason.BEYOND_END),
         "backwards": ("segment", Reason.END_BEFORE_START),
+        "long": ("segment", Reason.TOO_LONG),
     }
     packed = [
         segment_id

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from ser_model.audio import (
     SAMPLING_RATE_HZ,
     decode_audio,
     encode_flac,
+    open_recording,
     read_segments,
+    stream_16_khz,
 )
 from ser_model.audio_file import BLOCK_S
-from ser_model.schema import Reason, Segment, SegmentError, Stage
+from ser_model.schema import Reason, Segment, SegmentError, Stage, UnfinishedError
 
 WriteRecording = Callable[..., str]
 
@@ -348,3 +351,43 @@ def test_real_recordings_come_back_bit_for_bit(real_data: Path) -> None:
         waveform = read_one(str(path))
         np.testing.assert_array_equal(waveform, samples)
         np.testing.assert_array_equal(decode_audio(encode_flac(waveform)), samples)
+
+
+def test_an_outage_of_the_store_is_not_taken_for_a_broken_file(
+    tmp_path: Path, write_recording: WriteRecording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = write_recording(tmp_path / "a.wav", duration_s=60.0)
+
+    class Outage(io.FileIO):
+        def readinto(self, buffer: bytearray) -> int:
+            if self.tell() > self.gone_at:
+                raise UnfinishedError("the store does not answer")
+            return super().readinto(buffer)
+
+    for gone_at in (-1, 1_000_000):
+        monkeypatch.setattr(Outage, "gone_at", gone_at, raising=False)
+        monkeypatch.setattr(storage, "open_binary", lambda uri: Outage(uri))
+        with pytest.raises(UnfinishedError, match="does not answer"):
+            read_one(recording)
+
+
+@pytest.mark.parametrize("sampling_rate_hz", [8_000, 16_000, 44_100])
+def test_a_stream_is_the_whole_recording(
+    tmp_path: Path, write_recording: WriteRecording, sampling_rate_hz: int
+) -> None:
+    recording = write_recording(
+        tmp_path / "a.flac", duration_s=10.3, sampling_rate_hz=sampling_rate_hz, num_channels=2
+    )
+    with open_recording(recording) as file:
+        assert file.num_frames == round(10.3 * sampling_rate_hz)
+        streamed = np.concatenate(list(stream_16_khz(file)))
+    np.testing.assert_array_equal(streamed, read_one(recording))
+
+
+def test_a_stream_that_breaks_off_says_so(tmp_path: Path, write_recording: WriteRecording) -> None:
+    recording = write_recording(tmp_path / "a.flac", duration_s=10.0)
+    data = storage.read_bytes(recording)
+    storage.write_atomic(recording, data[: len(data) // 2])
+    with open_recording(recording) as file, pytest.raises(SegmentError) as caught:
+        list(stream_16_khz(file))
+    assert caught.value.reason == Reason.TRUNCATED
