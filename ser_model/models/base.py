@@ -7,16 +7,17 @@ Shapes: B batch, N samples, T frames, D hidden features, K scores.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from ser_model.models.backbone import Backbone
+from ser_model.models.backbone import Backbone, PartName
 from ser_model.models.cnn14 import Cnn14, Cnn14Config, frame_mask
 from ser_model.models.head import Head, HeadConfig
-from ser_model.models.pooling import PoolingName, pool
+from ser_model.models.pooling import Pooling, PoolingName
 from ser_model.models.speech_transformer import SpeechTransformer
 from ser_model.models.speech_transformer_config import SpeechTransformerConfig
 from ser_model.schema import DIMENSIONS
@@ -84,11 +85,30 @@ class EmotionModel(nn.Module):
         self.targets = config.targets
         self.task = config.task
         self.backbone = _build_backbone(config.backbone)
+        self.pooling = Pooling(config.pooling, self.backbone.num_hidden)
         self.head = Head(
-            config.head, num_in=self.backbone.num_hidden, num_scores=len(config.targets)
+            config.head, num_in=self.pooling.num_pooled, num_scores=len(config.targets)
         )
         self.min_samples = self.backbone.min_samples
         self.padding_free = self.backbone.padding_free
+        self._frozen: list[nn.Module] = []
+
+    def freeze(self, parts: Sequence[PartName]) -> None:
+        """Leave parts of the backbone as they are: no gradient, and eval mode whatever comes.
+
+        In train mode, dropout would still change what a frozen part says, and batch norm its state.
+        """
+        self._frozen = [module for part in parts for module in self.backbone.modules_of(part)]
+        for module in self._frozen:
+            module.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set train mode, but for what is frozen."""
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
 
     def forward(self, waveform_BN: Tensor, num_samples_B: Tensor) -> ModelOutput:
         """Score a batch.
@@ -116,7 +136,7 @@ class EmotionModel(nn.Module):
         mask_BT = frame_mask(num_frames_B, hidden_BTD.shape[1])
         # Without autocast: a head in bfloat16 would give scores in steps of .002, for nothing.
         with torch.autocast(hidden_BTD.device.type, enabled=False):
-            pooled_BD = pool(self.config.pooling, hidden_BTD.float(), mask_BT)
+            pooled_BD = self.pooling(hidden_BTD.float(), mask_BT)
             return ModelOutput(scores=self.head(pooled_BD), embedding=pooled_BD)
 
 
@@ -138,7 +158,7 @@ def build_model(config: ModelConfig, seed: int) -> EmotionModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = EmotionModel(config)
-        for part in (model.backbone, model.head):
+        for part in (model.backbone, model.pooling, model.head):
             if not isinstance(part, SpeechTransformer):  # its library has done that
                 _initialise(part)
     return model
@@ -155,5 +175,5 @@ def _initialise(part: nn.Module) -> None:
     for module in part.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.xavier_uniform_(module.weight)
-        if isinstance(module, nn.Linear):
+        if isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -1,5 +1,6 @@
 """A small model of random weights, whose batch norms have seen something."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -39,3 +40,26 @@ def make_model(
 @pytest.fixture
 def model_maker() -> ModelMaker:
     return make_model
+
+
+def pool_plainly(model: EmotionModel, frames_TD: torch.Tensor) -> torch.Tensor:
+    """One segment's frames to one vector, as the papers write it: no batch, no mask."""
+    mean, maximum = frames_TD.mean(dim=0), frames_TD.max(dim=0).values
+    if model.config.pooling != "attentive_statistics":
+        plain = {"mean": mean, "max": maximum, "sum": frames_TD.sum(dim=0)}
+        return {**plain, "max_plus_mean": maximum + mean}[model.config.pooling]
+    # In float64: the paper's difference of squares loses the digits of a small variance.
+    frames_TD = frames_TD.double()
+    attention = copy.deepcopy(model.pooling.attention).double()
+    score_T1 = torch.tanh(frames_TD @ attention.dense.weight.T + attention.dense.bias)
+    score_T1 = score_T1 @ attention.score.weight.T
+    weight_T1 = score_T1.exp() / score_T1.exp().sum()
+    mean = (weight_T1 * frames_TD).sum(dim=0)
+    variance = (weight_T1 * frames_TD.square()).sum(dim=0) - mean.square()
+    # 1e-8: a floor below which no variance falls.
+    return torch.cat([mean, (variance + 1e-8).sqrt()]).float()
+
+
+@pytest.fixture
+def plain_pool() -> Callable[[EmotionModel, torch.Tensor], torch.Tensor]:
+    return pool_plainly
