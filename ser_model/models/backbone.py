@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Literal, TypeAlias
 
 from torch import Tensor, nn
+
+PartName: TypeAlias = Literal["front_end", "encoder"]
+"""What training can freeze: the layers that see samples or bands first, and those above them."""
 
 
 class Backbone(nn.Module, ABC):
@@ -30,3 +34,7 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def forward(self, inputs_BT: Tensor, num_inputs_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return hidden_BTD and the true frames of each row, num_frames_B."""
+
+    @abstractmethod
+    def modules_of(self, part: PartName) -> tuple[nn.Module, ...]:
+        """Return the layers of a part; together, both parts hold all weights of the backbone."""

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ser_model.models.backbone import Backbone
+from ser_model.models.backbone import Backbone, PartName
 from ser_model.models.logmel import MIN_SAMPLES, NUM_MELS, LogMel
 
 
@@ -92,6 +92,10 @@ class Cnn14(Backbone):
         for block in self.blocks:
             maps_BCTM, num_frames_B = block(maps_BCTM, num_frames_B)
         return maps_BCTM.mean(dim=3).transpose(1, 2), num_frames_B
+
+    def modules_of(self, part: PartName) -> tuple[nn.Module, ...]:
+        """Return the norm of the bands, or the blocks."""
+        return (self.mel_norm,) if part == "front_end" else (self.blocks,)
 
 
 class ConvBlock(nn.Module):

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ser_model.models.backbone import Backbone
+from ser_model.models.backbone import Backbone, PartName
 from ser_model.models.packed_forward import PackedForward
 from ser_model.models.packing import ConvGeometry
 from ser_model.models.speech_transformer_config import SpeechTransformerConfig, library_class
@@ -81,6 +81,12 @@ class SpeechTransformer(Backbone):
         if self.training or torch.is_grad_enabled():
             return self._forward_padded(inputs_BN, num_samples_B, num_frames_B), num_frames_B
         return self._packed(inputs_BN, num_samples), num_frames_B
+
+    def modules_of(self, part: PartName) -> tuple[nn.Module, ...]:
+        """Return the convolutions, or the projection and the transformer layers."""
+        if part == "front_end":
+            return (self.transformer.feature_extractor,)
+        return (self.transformer.feature_projection, self.transformer.encoder)
 
     def _forward_padded(
         self, inputs_BN: Tensor, num_samples_B: Tensor, num_frames_B: Tensor
