@@ -6,14 +6,17 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from orchestration.hardware import WorkerRange
 from orchestration.logs import current_config
 from orchestration.ray_actor import RayScoringActor
-from ser_model.schema import ConfigError, InputError, UnfinishedError
+from orchestration.stopping import sigterm_as_unfinished
+from orchestration.workers import SHARDS_IN_FLIGHT, ActorHandle, raise_if_input
+from ser_model.schema import ConfigError, UnfinishedError
 
 logger = logging.getLogger(__name__)
 
@@ -22,45 +25,47 @@ OBJECT_STORE_BYTES = 100_000_000
 
 WAIT_LINE_EVERY_S = 30.0
 
-ActorHandle: TypeAlias = Any
-"""Ray's handle of an actor, which has no useful static type."""
-
 
 @contextmanager
 def start_actors(
-    arguments: Mapping[str, Any], num_workers: int, device: str
+    arguments: Mapping[str, Any], workers: WorkerRange, device: str
 ) -> Iterator[list[ActorHandle]]:
     """Start scoring actors; on leaving, end them, and Ray too where it was started here.
+
+    It waits until the minimum of them has loaded the model; the others join when they are up.
 
     A Ray that runs already in this process is used as it is, and RAY_ADDRESS, Ray's own variable,
     names a cluster; else Ray is started on this machine alone.
 
     Args:
         arguments: those of ScoringActor.
-        num_workers: how many actors.
+        workers: how many actors.
         device: "cuda" gives each actor a GPU.
 
     Raises:
         InputError: the model cannot be loaded.
-        UnfinishedError: an actor died before it was ready.
+        UnfinishedError: an actor died before it was ready, or SIGTERM came.
     """
     started_here = not ray.is_initialized()
     if started_here:
-        _start_ray(num_workers)
-    num_workers = min(num_workers, _count_places(device))
+        _start_ray(workers.maximum)
+    is_ours = started_here and not os.environ.get("RAY_ADDRESS")
     actors: list[ActorHandle] = []
     try:
-        remote_actor = ray.remote(
-            num_cpus=1,
-            num_gpus=1 if device == "cuda" else 0,
-            max_restarts=-1,
-            # The dispatcher repeats a shard itself, under the name of a new attempt.
-            max_task_retries=0,
-        )(RayScoringActor)
-        arguments = {**arguments, "log_config": current_config()}
-        actors += [remote_actor.remote(**arguments) for _ in range(num_workers)]
-        _load_models(actors)
-        yield actors
+        with sigterm_as_unfinished():  # Ray has set a handler of its own
+            workers = _fit(workers, _count_places(device), is_ours=is_ours)
+            remote_actor = ray.remote(RayScoringActor).options(
+                num_cpus=1,
+                num_gpus=1 if device == "cuda" else 0,
+                max_concurrency=SHARDS_IN_FLIGHT,
+                max_restarts=-1,
+                # The dispatcher repeats a shard itself, under the name of a new attempt.
+                max_task_retries=0,
+            )
+            arguments = {**arguments, "log_config": current_config()}
+            actors += [remote_actor.remote(**arguments) for _ in range(workers.maximum)]
+            _await_models(actors, workers.minimum)
+            yield actors
     finally:
         if started_here:
             ray.shutdown()
@@ -86,23 +91,50 @@ def _start_ray(num_workers: int) -> None:
 
 
 def _count_places(device: str) -> int:
-    """Return how many actors there is room for; one more would wait for its start forever."""
+    """Return how many actors there is room for at present."""
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's
-    num_places = int(resources.get("GPU" if device == "cuda" else "CPU", 0))
+    return int(resources.get("GPU" if device == "cuda" else "CPU", 0))
+
+
+def _fit(workers: WorkerRange, num_places: int, *, is_ours: bool) -> WorkerRange:
+    """Return how many actors to ask for and to wait for.
+
+    A Ray that we started cannot grow, so an actor without a place there would never start. Another
+    cluster may grow, and does so because it is asked. Who names a minimum wants to wait for it;
+    who names a mere number wants to begin with the places that there are.
+
+    >>> _fit(WorkerRange(minimum=2, maximum=8), num_places=4, is_ours=True)
+    WorkerRange(minimum=2, maximum=4)
+    >>> _fit(WorkerRange(minimum=2, maximum=8), num_places=0, is_ours=False)
+    WorkerRange(minimum=2, maximum=8)
+    >>> _fit(WorkerRange(minimum=8, maximum=8), num_places=4, is_ours=False)
+    WorkerRange(minimum=4, maximum=8)
+    """
+    if workers.minimum < workers.maximum and not is_ours:
+        return workers
     if num_places == 0:
-        raise ConfigError(f"the Ray cluster has no {device} to score on")
-    return num_places
+        raise ConfigError(
+            "the Ray cluster has no place for a worker with this --devices; if it can grow, name "
+            f"a range: --workers 1:{max(workers.maximum, 2)}"
+        )
+    if is_ours:
+        return workers.at_most(num_places)
+    return WorkerRange(minimum=min(workers.minimum, num_places), maximum=workers.maximum)
 
 
-def _load_models(actors: Sequence[ActorHandle]) -> None:
+def _await_models(actors: Sequence[ActorHandle], minimum: int) -> None:
+    """Let all actors load the model, and wait for the first ones."""
     waiting = [actor.load.remote() for actor in actors]
+    num_missing = minimum
     try:
-        while waiting:
-            ready, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=WAIT_LINE_EVERY_S)
+        while num_missing:
+            ready, waiting = ray.wait(waiting, num_returns=num_missing, timeout=WAIT_LINE_EVERY_S)
             ray.get(ready)
-            if waiting:
-                logger.info("waiting for %d of %d workers to start", len(waiting), len(actors))
+            num_missing -= len(ready)
+            if num_missing:
+                logger.info("waiting for %d of %d workers to start", num_missing, minimum)
+    except RayTaskError as error:
+        raise_if_input(error)
+        raise UnfinishedError(f"a worker did not start: {error.cause}") from error
     except RayError as error:
-        if isinstance(error, RayTaskError) and isinstance(error.cause, InputError):
-            raise error.cause from error
         raise UnfinishedError(f"a worker did not start: {error}") from error

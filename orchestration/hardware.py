@@ -3,12 +3,53 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 
 from ser_model.predict import DTYPES
 from ser_model.schema import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerRange:
+    """How many Ray actors score.
+
+    Attributes:
+        minimum: scoring begins when so many are up.
+        maximum: so many are asked for; where it is more than `minimum`, the cluster may have to
+            grow first, and may shrink again.
+    """
+
+    minimum: int
+    maximum: int
+
+    @classmethod
+    def parse(cls, option: int | str) -> Self:
+        """Read what `--workers` was given: N, or MINIMUM:MAXIMUM.
+
+        >>> WorkerRange.parse("2:8")
+        WorkerRange(minimum=2, maximum=8)
+        >>> WorkerRange.parse("4") == WorkerRange.parse(4)
+        True
+
+        Raises:
+            ConfigError: it is neither.
+        """
+        match = re.fullmatch("([0-9]+)(?::([0-9]+))?", str(option))
+        if match is None:
+            raise ConfigError(f"--workers {option!r} is neither a number nor MINIMUM:MAXIMUM")
+        minimum = int(match[1])
+        maximum = int(match[2] or minimum)
+        if not 1 <= minimum <= maximum:
+            raise ConfigError(f"--workers {option}: at least one, and no more than the maximum")
+        return cls(minimum=minimum, maximum=maximum)
+
+    def at_most(self, number: int) -> WorkerRange:
+        """Return the range with neither end above `number`."""
+        return WorkerRange(minimum=min(self.minimum, number), maximum=min(self.maximum, number))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,15 +59,22 @@ class Hardware:
     Attributes:
         device: "cpu" or "cuda".
         dtype: what the arithmetic runs in.
-        num_workers: Ray actors; 0 means scoring in this process.
+        workers: Ray actors; None means scoring in this process.
     """
 
     device: str
     dtype: str
-    num_workers: int
+    workers: WorkerRange | None
+
+    @property
+    def num_workers(self) -> int:
+        """Ray actors at most; 0 means scoring in this process."""
+        return 0 if self.workers is None else self.workers.maximum
 
 
-def choose_hardware(devices: str, num_workers: int | None, dtype: str, *, local: bool) -> Hardware:
+def choose_hardware(
+    devices: str, workers: int | str | None, dtype: str, *, local: bool
+) -> Hardware:
     """Resolve the options; see `scoring.score`.
 
     Raises:
@@ -39,13 +87,12 @@ def choose_hardware(devices: str, num_workers: int | None, dtype: str, *, local:
         raise ConfigError("--devices cuda: this machine has no GPU that torch can use")
     if dtype not in ("auto", *DTYPES):
         raise ConfigError(f"--dtype {dtype!r} is none of auto, {', '.join(DTYPES)}")
-    if num_workers is not None and num_workers < 1:
-        raise ConfigError(f"--workers {num_workers}: at least one is needed")
     device = "cuda" if devices != "cpu" and has_cuda else "cpu"
     default = {"cuda": "bfloat16", "cpu": "float32"}[device]
     num_devices = torch.cuda.device_count() if device == "cuda" else len(os.sched_getaffinity(0))
+    worker_range = WorkerRange.parse(num_devices if workers is None else workers)
     return Hardware(
         device=device,
         dtype=default if dtype == "auto" else dtype,
-        num_workers=0 if local else num_workers or num_devices,
+        workers=None if local else worker_range,
     )

@@ -43,7 +43,7 @@ def score(
     model_uri: str,
     output: str,
     devices: str = "auto",
-    num_workers: int | None = None,
+    num_workers: int | str | None = None,
     dtype: str = "auto",
     embeddings: bool = False,
     local: bool = False,
@@ -58,7 +58,8 @@ def score(
         model_uri: what `resolve_model` takes.
         output: folder of the run, local or any URI.
         devices: "cpu", "cuda" (one worker a GPU), or "auto": cuda where there is one.
-        num_workers: Ray actors; None for one a core, or one a GPU.
+        num_workers: Ray actors, or "MINIMUM:MAXIMUM" for a cluster that grows (see `WorkerRange`);
+            None for one a core, or one a GPU.
         dtype: "float32", "bfloat16", or "auto": bfloat16 on GPUs, float32 on CPUs.
         embeddings: whether rows carry the pooled representation.
         local: score in this process, without Ray.
@@ -195,18 +196,16 @@ def _finish(job: _Job, description: Mapping[str, object]) -> tuple[dict[str, Any
 @contextmanager
 def _workers(job: _Job, tasks: Sequence[ShardTask]) -> Iterator[Iterator[ShardReport]]:
     """Start what scores, and yield the reports of the shards as they are committed."""
-    if job.hardware.num_workers == 0:
+    workers = job.hardware.workers
+    if workers is None:
         yield score_here(ScoringActor(**job.actor_arguments()), job.plan, tasks)
         return
     # Only here, so that --local does without Ray.
     from orchestration.cluster import start_actors
     from orchestration.dispatch import Dispatcher
 
-    num_workers = job.num_workers(len(tasks))
-    with (
-        start_actors(job.actor_arguments(), num_workers, job.hardware.device) as actors,
-        sigterm_as_unfinished(),  # again: Ray has set a handler of its own
-    ):
+    workers = workers.at_most(len(tasks))
+    with start_actors(job.actor_arguments(), workers, job.hardware.device) as actors:
         yield Dispatcher(actors, job.plan).run(tasks)
 
 

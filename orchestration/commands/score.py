@@ -28,7 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--devices", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)"
     )
-    parser.add_argument("--workers", type=int, metavar="N", help="(default: one a core or GPU)")
+    parser.add_argument(
+        "--workers",
+        metavar="N|MIN:MAX",
+        help="a range where the Ray cluster grows: begin with MIN (default: one a core or GPU)",
+    )
     parser.add_argument(
         "--dtype",
         choices=("auto", "float32", "bfloat16"),
