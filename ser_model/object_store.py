@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -22,7 +23,7 @@ S3_READ_TIMEOUT_S = 20
 S3_CONNECTIONS = 64
 """More than the threads that read at a time, or they would wait for each other."""
 
-S3_TRIES_OF_MANY = 5
+S3_TRIES_OF_MANY = 3
 """A listing is a request for each thousand names, a large file one for each of its parts: these are
 repeated one by one, for the whole would never be without a failure."""
 
@@ -101,6 +102,12 @@ def put(uri: str, data: bytes) -> None:
     """Write a file, or replace the one that is there; readers see one of them whole."""
     filesystem, key = _connect(uri, tries_per_request=_tries(data))
     retry("write", uri, lambda: filesystem.pipe_file(key, data))
+
+
+def put_file(uri: str, path: Path) -> None:
+    """Write the content of a local file of any size; readers see it whole or not at all."""
+    filesystem, key = _connect(uri, tries_per_request=S3_TRIES_OF_MANY)
+    retry("write", uri, lambda: filesystem.put_file(str(path), key))
 
 
 def create(uri: str, data: bytes) -> bool:

@@ -156,8 +156,8 @@ def draw_pause_s(num_tries: int) -> float:
 def is_transient(error: BaseException) -> bool:
     """Tell whether the same request may succeed a moment later.
 
-    An HTTP status decides where there is one, else the kind of the exception; an OSError of unknown
-    kind is taken for trouble of the network.
+    The kind of the exception or the store's answer decides; an OSError of unknown kind is taken for
+    trouble of the network.
 
     >>> is_transient(ConnectionResetError()), is_transient(FileNotFoundError())
     (True, False)
@@ -165,12 +165,16 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, _FINAL_ERRORS) or _is_of(error, _CREDENTIAL_ERRORS):
         return False
     for link in _chain(error):
+        # Before any status: aiohttp gives a cut answer, which is none, the status 400.
+        if _is_of(link, _TRANSIENT_ERRORS):
+            return True
         code, status = _http_answer(link)
         if code in _TRANSIENT_CODES:
             return True
         if status is not None:
             return status in _TRANSIENT_STATUS
-    return isinstance(error, OSError) or _is_of(error, _TRANSIENT_ERRORS)
+    is_closed = isinstance(error, RuntimeError) and str(error).startswith("Connection closed")
+    return isinstance(error, OSError) or is_closed  # the latter from aiohttp
 
 
 def http_status(error: BaseException) -> int | None:

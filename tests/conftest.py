@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import fsspec
 import numpy as np
 import pytest
 import soundfile as sf
+from chaos_proxy import Chaos, ChaosProxy
 from faulty import VARIABLE, Faults
 
-from ser_model import storage
+from ser_model import retrying, storage
 
 BUCKET = "serval-tests"
 
@@ -54,6 +57,47 @@ def memory() -> Iterator[str]:
     """An empty folder in memory, for this process only."""
     yield "memory://tests"
     fsspec.filesystem("memory").store.clear()
+    fsspec.filesystem("memory").pseudo_dirs[:] = [""]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChaoticStore:
+    """A folder on the S3 server that is reached through a proxy which makes trouble if told to."""
+
+    uri: str
+    proxy: ChaosProxy
+
+
+@pytest.fixture(scope="session")
+def chaos_proxy(s3_server: str) -> Iterator[ChaosProxy]:
+    """One proxy for all tests, so that their clients, which take long to make, can stay."""
+    proxy = ChaosProxy(s3_server)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def chaotic_s3(
+    chaos_proxy: ChaosProxy, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ChaoticStore]:
+    """A folder behind a proxy, for this process and those that it starts; calm at first."""
+    # Of a client's own options these are the only ones, which sets it apart from that of `s3`.
+    settings = {"config_kwargs": {"connect_timeout": 1, "read_timeout": 1}}
+    monkeypatch.setitem(fsspec.config.conf, "s3", settings)
+    monkeypatch.setenv("FSSPEC_S3", json.dumps(settings))  # a subprocess reads it
+    monkeypatch.setenv("AWS_ENDPOINT_URL", chaos_proxy.endpoint)
+    chaos_proxy.struck.clear()
+    yield ChaoticStore(uri=f"s3://{BUCKET}/{request.node.name}", proxy=chaos_proxy)
+    chaos_proxy.chaos = Chaos()
+
+
+@pytest.fixture
+def new_clients(chaotic_s3: ChaoticStore) -> Iterator[None]:
+    """S3 clients read the environment when they are made: these are made for one test."""
+    s3fs = fsspec.get_filesystem_class("s3")
+    s3fs.clear_instance_cache()
+    yield
+    s3fs.clear_instance_cache()
 
 
 @pytest.fixture
@@ -63,6 +107,12 @@ def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Faults:
     faults = Faults(tmp_path / "faults", f"faulty://{tmp_path / 'faulty'}")
     monkeypatch.setenv(VARIABLE, str(faults.folder))
     return faults
+
+
+@pytest.fixture
+def short_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Storage gives up after a moment."""
+    monkeypatch.setattr(retrying, "_deadline_s", 0.2)
 
 
 @pytest.fixture(params=["local", "memory", "s3"])

@@ -192,6 +192,9 @@ class FaultyFileSystem(AbstractFileSystem):
         finally:
             temporary.unlink(missing_ok=True)
 
+    def put_file(self, lpath: str, rpath: str, **kwargs: Any) -> None:
+        self.pipe_file(rpath, Path(lpath).read_bytes())
+
 
 def role() -> Role:
     """Tell whether this process is one of Ray's workers."""

@@ -77,12 +77,15 @@ TRANSIENT = [
     *(s3_error(status) for status in (408, 409, 429, 500, 502, 503, 504)),
     s3_error(503, "SlowDown"),
     s3_error(400, "IncompleteBody"),
-    library_error("ClientPayloadError", "Response payload is not completed"),
+    RuntimeError("Connection closed."),  # aiohttp
     library_error("IncompleteReadError"),
     library_error("HTTPClientError"),
     library_error("HttpError", code=503),
     library_error("HttpResponseError", status_code=429),
 ]
+CUT_ANSWER = library_error("ClientPayloadError", "Response payload is not completed")
+CUT_ANSWER.__cause__ = library_error("ContentLengthError", code=400)
+TRANSIENT.append(CUT_ANSWER)
 LASTING = [
     FileNotFoundError(2, "no such file"),
     PermissionError("Access Denied"),
@@ -96,6 +99,7 @@ LASTING = [
     library_error("ParamValidationError", "Invalid bucket name"),
     library_error("HttpError", code=401),
     ValueError("Bad Request"),
+    RuntimeError("cannot schedule new futures"),
 ]
 
 
