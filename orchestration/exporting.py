@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import io
 import json
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import PurePosixPath
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
 
+from orchestration.commits import NUM_READERS
 from orchestration.committed import committed_files
 from orchestration.tables import predictions_schema
 from ser_model import storage
+from ser_model.large_file import write_large
 from ser_model.schema import REJECTIONS, ConfigError
 
-FORMATS = (".parquet", ".csv", ".jsonl")
+PIECE_BYTES = 32 << 20
+"""Rows that are written at a time: about 100,000, or 7,000 with embeddings; a row group each."""
 
 
 def export(run_uri: str, file: str, *, rejections: bool = False) -> int:
     """Write the rows of a complete run, in the order of its shards.
+
+    Shard after shard is read and written, so that memory does not depend on the size of the run.
 
     Args:
         run_uri: folder of the run.
@@ -33,36 +42,84 @@ def export(run_uri: str, file: str, *, rejections: bool = False) -> int:
         ConfigError: the format is unknown.
     """
     extension = PurePosixPath(storage.name(file)).suffix.lower()
-    if extension not in FORMATS:
-        raise ConfigError(f"{file}: the name must end in one of {', '.join(FORMATS)}")
+    if extension not in WRITERS:
+        raise ConfigError(f"{file}: the name must end in one of {', '.join(WRITERS)}")
     committed = committed_files(run_uri)
     embeddings = committed.run["identity"]["embeddings"]
     schema = REJECTIONS if rejections else predictions_schema(embeddings=embeddings)
-    uris = committed.rejections if rejections else committed.predictions
-    table = pa.concat_tables(
-        [schema.empty_table(), *(storage.read_table(uri).cast(schema) for uri in uris)]
+    tables = _read_in_order(committed.rejections if rejections else committed.predictions)
+    num_rows = 0
+
+    def pieces() -> Iterator[pa.Table]:
+        nonlocal num_rows
+        for piece in _gather(table.cast(schema) for table in tables):
+            num_rows += piece.num_rows
+            yield piece
+
+    with write_large(file) as output:
+        WRITERS[extension](output, schema, pieces())
+    return num_rows
+
+
+def _read_in_order(uris: Sequence[str]) -> Iterator[pa.Table]:
+    """Read files a few ahead of the one that is wanted, for each costs a wait for the storage."""
+    ahead: deque[Future[pa.Table]] = deque()
+    with ThreadPoolExecutor(NUM_READERS) as readers:
+        for uri in uris:
+            ahead.append(readers.submit(storage.read_table, uri))
+            if len(ahead) > NUM_READERS:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def _gather(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Put small tables together, until they are worth writing."""
+    waiting: list[pa.Table] = []
+    num_bytes = 0
+    for table in tables:
+        waiting.append(table)
+        num_bytes += table.nbytes
+        if num_bytes >= PIECE_BYTES:
+            yield pa.concat_tables(waiting)
+            waiting, num_bytes = [], 0
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
+def _write_parquet(output: BinaryIO, schema: pa.Schema, pieces: Iterable[pa.Table]) -> None:
+    with pq.ParquetWriter(output, schema, compression="zstd") as writer:
+        for piece in pieces:
+            writer.write_table(piece, row_group_size=piece.num_rows)
+
+
+def _write_jsonl(output: BinaryIO, schema: pa.Schema, pieces: Iterable[pa.Table]) -> None:  # noqa: ARG001  as the others
+    for piece in pieces:
+        for batch in piece.to_batches():
+            for row in batch.to_pylist(maps_as_pydicts="strict"):
+                output.write(f"{json.dumps(row, ensure_ascii=False)}\n".encode())
+
+
+def _write_csv(output: BinaryIO, schema: pa.Schema, pieces: Iterable[pa.Table]) -> None:
+    flat = pa.schema(
+        [f.with_type(pa.string()) if pa.types.is_nested(f.type) else f for f in schema]
     )
-    if extension == ".parquet":
-        storage.write_table(file, table)
-    else:
-        storage.write_atomic(file, _csv(table) if extension == ".csv" else _jsonl(table))
-    return int(table.num_rows)
+    with pa_csv.CSVWriter(output, flat) as writer:
+        for piece in pieces:
+            writer.write_table(pa.table([_flat(column) for column in piece.columns], schema=flat))
 
 
-def _jsonl(table: pa.Table) -> bytes:
-    lines = []
-    for batch in table.to_batches():
-        for row in batch.to_pylist(maps_as_pydicts="strict"):
-            lines.append(f"{json.dumps(row, ensure_ascii=False)}\n")  # noqa: PERF401  clearer so
-    return "".join(lines).encode()
+def _flat(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
+    """Return lists and maps as JSON, everything else as it is."""
+    if not pa.types.is_nested(column.type):
+        return column
+    values = column.to_pylist(maps_as_pydicts="strict")
+    return pa.array([None if value is None else json.dumps(value) for value in values], pa.string())
 
 
-def _csv(table: pa.Table) -> bytes:
-    for number, field in enumerate(table.schema):
-        if pa.types.is_nested(field.type):
-            values = table.column(number).to_pylist(maps_as_pydicts="strict")
-            texts = [None if value is None else json.dumps(value) for value in values]
-            table = table.set_column(number, field.name, pa.array(texts, pa.string()))
-    buffer = io.BytesIO()
-    pa_csv.write_csv(table, buffer)
-    return buffer.getvalue()
+WRITERS: dict[str, Callable[[BinaryIO, pa.Schema, Iterable[pa.Table]], None]] = {
+    ".parquet": _write_parquet,
+    ".csv": _write_csv,
+    ".jsonl": _write_jsonl,
+}
+"""What writes a file of each extension."""

@@ -49,7 +49,8 @@ __all__ = [
 ]
 
 JSON_MAX_BYTES = 1 << 28
-_TEMPORARY = ".tmp-"
+TEMPORARY = ".tmp-"
+"""How the names of files begin that are not whole yet; listings pass over them."""
 
 
 def join(base: str, *parts: str) -> str:
@@ -173,7 +174,7 @@ def list_names(folder: str) -> list[str]:
             names = [entry.name for entry in path.iterdir()]
     except FileNotFoundError:
         return []
-    return sorted(entry for entry in names if not entry.startswith(_TEMPORARY))
+    return sorted(entry for entry in names if not entry.startswith(TEMPORARY))
 
 
 def list_files(folder: str) -> list[str]:
@@ -183,7 +184,7 @@ def list_files(folder: str) -> list[str]:
         found = object_store.list_paths(folder)
     else:
         found = [f.relative_to(path).as_posix() for f in path.rglob("*") if f.is_file()]
-    return sorted(e for e in found if e and not name(e).startswith(_TEMPORARY))
+    return sorted(e for e in found if e and not name(e).startswith(TEMPORARY))
 
 
 def write_atomic(uri: str, data: bytes) -> None:
@@ -273,7 +274,7 @@ def read_json(uri: str) -> dict[str, Any]:
 
 def _write_temporary(path: Path, data: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
+    temporary = path.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
     try:
         with temporary.open("xb") as file:
             file.write(data)

@@ -58,6 +58,7 @@ def memory() -> Iterator[str]:
     yield "memory://tests"
     fsspec.filesystem("memory").store.clear()
     fsspec.filesystem("memory").pseudo_dirs[:] = [""]
+    fsspec.filesystem("memory").pseudo_dirs[:] = [""]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,15 +1,18 @@
 """Exports: all rows of a run that count, and no others, in the formats that other tools read."""
 
 import csv
+import io
 import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from orchestration import exporting
 from orchestration.commits import RunIdentity
 from orchestration.exporting import export
 from orchestration.ledger import Ledger
+from ser_model import storage
 from ser_model.schema import (
     CLEAN,
     PREDICTIONS,
@@ -118,6 +121,42 @@ def test_a_run_that_is_not_complete_is_refused(ledger: Ledger, tmp_path: Path) -
     with pytest.raises(RunError, match="not complete"):
         export(ledger.run_uri, str(tmp_path / "out.csv"))
     assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize("extension", ["parquet", "csv", "jsonl"])
+def test_many_shards_are_written_piece_by_piece_and_read_as_one(
+    ledger: Ledger, folder: str, extension: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Ledger(storage.join(folder, "many"), ledger.identity)
+    run.start({})
+    ids = [f"s{number:03d}" for number in range(100)]
+    for shard in range(50):
+        inside = ids[2 * shard : 2 * shard + 2]
+        outcomes = [outcome(segment_id) for segment_id in inside]
+        run.commit(condition=CLEAN, shard=shard, attempt="x", segment_ids=inside, outcomes=outcomes)
+    run.complete([2] * 50, [CLEAN])
+    outputs = []
+    for piece_bytes in (1, 3_000, 1 << 30):
+        monkeypatch.setattr(exporting, "PIECE_BYTES", piece_bytes)
+        uri = storage.join(folder, f"{piece_bytes}.{extension}")
+        assert export(run.run_uri, uri) == 100
+        outputs.append(storage.read_bytes(uri))
+    if extension == "parquet":
+        files = [pq.ParquetFile(io.BytesIO(output)) for output in outputs]
+        assert [file.num_row_groups for file in files][::2] == [50, 1]
+        assert 1 < files[1].num_row_groups < 50
+        assert files[0].read().equals(files[2].read())
+        assert files[2].read()["segment_id"].to_pylist() == ids
+    else:
+        assert outputs[0] == outputs[1] == outputs[2]
+        assert all(segment_id.encode() in outputs[0] for segment_id in ids)
+
+
+def test_a_run_whose_file_is_gone_leaves_no_half_export(run: str, tmp_path: Path) -> None:
+    next(tmp_path.glob("run/data/clean/shard-00001.counts.predictions.parquet")).unlink()
+    with pytest.raises(FileNotFoundError):
+        export(run, str(tmp_path / "out.csv"))
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_a_format_that_is_not_known_is_refused(run: str, tmp_path: Path) -> None:

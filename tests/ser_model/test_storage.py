@@ -76,7 +76,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_half_one(
 
 
 def test_what_a_killed_writer_leaves_is_not_listed(tmp_path: Path) -> None:
-    (tmp_path / f"{storage._TEMPORARY}0123").write_bytes(b"half")
+    (tmp_path / f"{storage.TEMPORARY}0123").write_bytes(b"half")
     (tmp_path / "whole").write_bytes(b"whole")
     assert storage.list_names(str(tmp_path)) == ["whole"]
     assert storage.list_files(str(tmp_path)) == ["whole"]
