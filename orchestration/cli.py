@@ -19,7 +19,18 @@ from orchestration.commands.summary import Summary
 from orchestration.logs import FORMATS, LEVELS, LogConfig, configure_logging
 from ser_model.redaction import redact
 
-COMMANDS = ("demo", "manifest", "pack", "score", "export", "audit", "report", "train", "models")
+COMMANDS = (
+    "demo",
+    "manifest",
+    "pack",
+    "plan",
+    "score",
+    "export",
+    "audit",
+    "report",
+    "train",
+    "models",
+)
 
 EPILOG = """\
 exit codes: 0 done; 1 done, and the answer is no; 2 wrong usage or input; 3 more segments rejected
