@@ -115,6 +115,14 @@ def measure_durations(
     )
 
 
+def planned_audio_s(plan: ShardPlan) -> Seconds | None:
+    """Return the audio of each shard by its table alone; None where the table does not tell."""
+    seconds = _by_times(plan.rows)
+    if not np.isfinite(seconds).all():
+        return None
+    return np.add.reduceat(seconds.clip(min=0), np.asarray(plan.first_rows[:-1]))
+
+
 def _by_times(rows: pa.Table) -> Seconds:
     """Return end - start where the table has both, else NaN."""
     if "end_s" not in rows.column_names:

@@ -18,6 +18,7 @@ from typing import Any
 
 from orchestration.actors import ScoringActor, ShardReport, StageTimes
 from orchestration.commits import RunIdentity
+from orchestration.durations import planned_audio_s
 from orchestration.hardware import Hardware, choose_hardware
 from orchestration.ledger import Ledger
 from orchestration.local import score_here
@@ -44,6 +45,7 @@ def score(
     output: str,
     devices: str = "auto",
     num_workers: int | str | None = None,
+    num_decoders: int = 0,
     dtype: str = "auto",
     embeddings: bool = False,
     local: bool = False,
@@ -60,6 +62,8 @@ def score(
         devices: "cpu", "cuda" (one worker a GPU), or "auto": cuda where there is one.
         num_workers: Ray actors, or "MINIMUM:MAXIMUM" for a cluster that grows (see `WorkerRange`);
             None for one a core, or one a GPU.
+        num_decoders: parts of a shard that CPUs of the cluster read and decode for a worker at a
+            time; 0 to read where it is scored.
         dtype: "float32", "bfloat16", or "auto": bfloat16 on GPUs, float32 on CPUs.
         embeddings: whether rows carry the pooled representation.
         local: score in this process, without Ray.
@@ -75,7 +79,7 @@ def score(
     started = time.monotonic()
     if not 0 <= max_rejected <= 1:
         raise ConfigError(f"--max-rejected {max_rejected} is not between 0 and 1")
-    hardware = choose_hardware(devices, num_workers, dtype, local=local)
+    hardware = choose_hardware(devices, num_workers, dtype, local=local, num_decoders=num_decoders)
     source, run_uri = _absolute(source_uri), _absolute(output)
     try:
         with sigterm_as_unfinished():
@@ -176,13 +180,19 @@ def _finish(job: _Job, description: Mapping[str, object]) -> tuple[dict[str, Any
         num_done = job.plan.num_segments - num_segments
         logger.info("resuming: %d of %d segments are done", num_done, job.plan.num_segments)
     if tasks:
-        with _workers(job, tasks) as reports, Progress("score", total=num_segments) as progress:
+        work_s = planned_audio_s(job.plan)
+        total_work_s = None if work_s is None else float(work_s[missing].sum())
+        with (
+            _workers(job, tasks) as reports,
+            Progress("score", total=num_segments, total_work=total_work_s) as progress,
+        ):
             started = time.monotonic()
             for report in reports:
                 job.ledger.note(report.commit)
                 totals.add(report)
                 progress.advance(
                     report.commit.num_segments,
+                    work=0.0 if work_s is None else float(work_s[report.commit.shard]),
                     rejected=totals.num_rejections,
                     audio=f"{totals.audio_s / 3600:.2f} h",
                     speed=f"{totals.audio_s / (time.monotonic() - started):.0f} x real time",
@@ -205,7 +215,12 @@ def _workers(job: _Job, tasks: Sequence[ShardTask]) -> Iterator[Iterator[ShardRe
     from orchestration.dispatch import Dispatcher
 
     workers = workers.at_most(len(tasks))
-    with start_actors(job.actor_arguments(), workers, job.hardware.device) as actors:
+    with start_actors(
+        job.actor_arguments(),
+        workers,
+        job.hardware.device,
+        num_decoders=job.hardware.num_decoders,
+    ) as actors:
         yield Dispatcher(actors, job.plan).run(tasks)
 
 

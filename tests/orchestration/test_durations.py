@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from orchestration import durations
-from orchestration.durations import measure_durations
+from orchestration.durations import measure_durations, planned_audio_s
 from orchestration.shard_plan import ShardPlan
 from orchestration.shards import plan_shards
 from pipelines.pack import pack
@@ -35,14 +35,17 @@ def test_whole_recordings_are_as_long_as_their_headers_say(tmp_path: Path, write
     assert (found.total_s, found.total_error_s) == (10.5, 0)
     assert found.num_headers == 4
     assert found.of_shards(plan).tolist() == [6.0, 4.5]
+    assert planned_audio_s(plan) is None
 
 
 def test_a_manifest_with_times_needs_no_audio(tmp_path: Path) -> None:
     rows = {"recording": ["gone.wav"] * 3, "start_s": [0.0, 2.0, 9.0], "end_s": [1.5, 4.0, 8.0]}
     write_manifest(str(tmp_path / "m.csv"), pa.table(rows))
-    found = measure_durations(plan_shards(str(tmp_path / "m.csv")))
+    plan = plan_shards(str(tmp_path / "m.csv"))
+    found = measure_durations(plan)
     assert found.duration_s.tolist() == [1.5, 2.0, 0.0]  # the last one ends before it starts
     assert (found.num_headers, found.num_unreadable) == (0, 1)
+    assert planned_audio_s(plan).tolist() == [3.5]
 
 
 def test_a_segment_without_an_end_lasts_until_its_recording_ends(
