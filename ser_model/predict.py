@@ -1,41 +1,46 @@
-"""Waveforms in, predictions out: batches by length, and recovery where memory does not suffice.
+"""Waveforms in, predictions out: one outcome a segment, whatever the model or the memory does.
 
-Segments are sorted by length and cut into batches of like lengths within a budget of audio, so that
-little of what the device computes is padding. The order is by length, then by segment_id: which
-segments share a batch depends on the segments alone, never on the order in which they were read.
+Batches come from `batching`. Where a batch does not fit into memory, or the model raises an error
+of it, it is halved until the parts succeed or one segment is left, which is rejected.
+
+A score does not depend on its batch-mates, to 1e-5. Its last bits may: running out of memory
+changes which segments share a batch, and so may change a score by 1e-7 and with it the hash of a
+run's content. Without such an event, the same segments make the same batches and the same bits.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from ser_model.batching import (
+    MAX_PADDING,
+    WINDOW_BATCHES,
+    WaitingSegment,
+    Waveform,
+    count_batch,
+    longest_first,
+    padded_s,
+    read_windows,
+)
+from ser_model.device_errors import is_device_lost, is_out_of_memory
 from ser_model.models.base import EmotionModel
 from ser_model.models.logmel import SAMPLING_RATE_HZ
-from ser_model.schema import Prediction, Reason, Rejection, Stage
+from ser_model.schema import Prediction, Reason, Rejection, ServalError
 
 logger = logging.getLogger(__name__)
-
-Waveform: TypeAlias = npt.NDArray[np.float32]
-"""Mono samples at 16 kHz, [num_samples]."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 """What the arithmetic of a model may run in; scores always come back as float32."""
 
-WINDOW_BATCHES = 10
-"""Batches' worth of audio that is held in memory and sorted at a time: ten of 120 s are 77 MB."""
-
-
-MAX_PADDING = 0.1
-"""The part of a segment's row in a batch that may be padding. On segments of 1 to 30 s about half
-of it is, on average; a batch that is not full is the lesser waste."""
+MAX_ALL_FAILED = 3
+"""Segments of a window of which the model may fail every one and pass for sound: where it fails all
+of more, it is the model that is broken, not a thousand segments."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,24 +76,28 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Item:
-    """A segment that waits for its batch."""
+class _Result:
+    """What became of a batch.
 
-    segment_id: str
-    condition: str
-    waveform: Waveform
+    Attributes:
+        outcomes: of the segments for which the model ran, and of those that do not fit alone.
+        failed: of the segments for which the model raised an error, alone.
+        fitting_s: padded seconds of the largest part that fitted into memory; 0 if none did, so
+            one segment that can never fit does not shrink the budget of all others to nothing.
+        first_error: behind `failed`.
+    """
 
-    @property
-    def num_samples(self) -> int:
-        return len(self.waveform)
+    outcomes: tuple[Prediction | Rejection, ...] = ()
+    failed: tuple[Rejection, ...] = ()
+    fitting_s: float = 0.0
+    first_error: Exception | None = None
 
-    def reject(self, reason: Reason, detail: str) -> Rejection:
-        return Rejection(
-            segment_id=self.segment_id,
-            condition=self.condition,
-            stage=Stage.SCORE,
-            reason=reason,
-            detail=detail,
+    def __add__(self, other: _Result) -> _Result:
+        return _Result(
+            outcomes=self.outcomes + other.outcomes,
+            failed=self.failed + other.failed,
+            fitting_s=max(self.fitting_s, other.fitting_s),
+            first_error=self.first_error or other.first_error,
         )
 
 
@@ -132,7 +141,7 @@ class Predictor:
         self._dtype = DTYPES[dtype]
         self._embeddings = embeddings
         self._max_padding = 1.0 if model.padding_free else MAX_PADDING
-        self._window_samples = int(WINDOW_BATCHES * batch_seconds * SAMPLING_RATE_HZ)
+        self._window_s = WINDOW_BATCHES * batch_seconds
         self.batch_seconds = batch_seconds
         self.workload = Workload()
 
@@ -147,130 +156,129 @@ class Predictor:
 
         Yields:
             In no particular order: a Prediction, or a Rejection for a waveform that is too short
-            for the model or not finite, that does not fit into memory even alone, or whose score
-            is not finite.
+            for the model or not finite, that does not fit into memory even alone, of which the
+            model raises an error, or whose score is not finite.
+
+        Raises:
+            Exception: what the model raised, where it failed for every segment of a window, or
+                where the device is lost.
         """
-        iterator = iter(items)
-        while window := self._read_window(iterator):
-            scorable: list[_Item] = []
-            for item in window:
-                rejection = self._inspect(item)
+        for window in read_windows(items, self._window_s):
+            scorable: list[WaitingSegment] = []
+            for segment in window:
+                rejection = self._inspect(segment)
                 if rejection is None:
-                    scorable.append(item)
+                    scorable.append(segment)
                 else:
                     yield rejection
-            yield from self._predict_window(scorable)
+            yield from self._predict_window(longest_first(scorable))
 
-    def _read_window(self, iterator: Iterator[tuple[str, str, Waveform]]) -> list[_Item]:
-        window: list[_Item] = []
-        num_samples = 0
-        for segment_id, condition, waveform in iterator:
-            window.append(_Item(segment_id=segment_id, condition=condition, waveform=waveform))
-            num_samples += len(waveform)
-            if num_samples >= self._window_samples:
-                break
-        return window
-
-    def _inspect(self, item: _Item) -> Rejection | None:
+    def _inspect(self, segment: WaitingSegment) -> Rejection | None:
         """Return why the model must not see this waveform, or None if it may."""
-        if item.num_samples < self._model.min_samples:
-            return item.reject(
+        if segment.num_samples < self._model.min_samples:
+            return segment.reject(
                 Reason.TOO_SHORT,
-                f"{item.num_samples} samples; the model needs {self._model.min_samples}",
+                f"{segment.num_samples} samples; the model needs {self._model.min_samples}",
             )
-        if not np.isfinite(item.waveform).all():
-            return item.reject(Reason.NOT_FINITE, "the waveform holds NaN or infinite samples")
+        if not np.isfinite(segment.waveform).all():
+            return segment.reject(Reason.NOT_FINITE, "the waveform holds NaN or infinite samples")
         return None
 
-    def _predict_window(self, items: list[_Item]) -> Iterator[Prediction | Rejection]:
-        # Longest first: a device that is too small shows it in the first batch.
-        waiting = sorted(items, key=lambda i: (-i.num_samples, i.segment_id, i.condition))
+    def _predict_window(self, waiting: list[WaitingSegment]) -> Iterator[Prediction | Rejection]:
+        failures, num_outcomes = _Result(), 0
         while waiting:
             # The budget may have shrunk since the last batch, so each is cut only now.
-            num_items = self._count_batch(waiting)
-            batch, waiting = waiting[:num_items], waiting[num_items:]
-            outcomes, fitting_s = self._predict_batch(batch)
-            if 0 < fitting_s < _padded_s(batch):
-                logger.warning("out of memory: batches hold %.0f s of audio from now on", fitting_s)
-                self.batch_seconds = fitting_s
-            yield from outcomes
+            num_segments = count_batch(
+                waiting, batch_seconds=self.batch_seconds, max_padding=self._max_padding
+            )
+            batch, waiting = waiting[:num_segments], waiting[num_segments:]
+            result = self._predict_batch(batch)
+            if 0 < result.fitting_s < padded_s(batch):
+                self.batch_seconds = result.fitting_s
+                logger.warning(
+                    "out of memory: batches hold %.0f s of audio from now on", self.batch_seconds
+                )
+            failures += replace(result, outcomes=())
+            num_outcomes += len(result.outcomes)
+            yield from result.outcomes
+        if failures.first_error and num_outcomes == 0 and len(failures.failed) > MAX_ALL_FAILED:
+            raise failures.first_error
+        yield from failures.failed
 
-    def _count_batch(self, waiting: Sequence[_Item]) -> int:
-        """Return how many of the longest segments make the next batch."""
-        longest = waiting[0].num_samples
-        num_fitting = max(1, round(self.batch_seconds * SAMPLING_RATE_HZ) // longest)
-        shortest = (1 - self._max_padding) * longest
-        candidates = itertools.islice(waiting, num_fitting)
-        return sum(1 for _ in itertools.takewhile(lambda i: i.num_samples >= shortest, candidates))
-
-    def _predict_batch(self, batch: Sequence[_Item]) -> tuple[list[Prediction | Rejection], float]:
-        """Score a batch; where it does not fit, halve it until the parts fit or are one segment.
-
-        Returns:
-            The outcomes, and the padded seconds of the largest part that fitted (0 if none did):
-            so one segment that can never fit does not shrink the budget of all others to nothing.
-        """
+    def _predict_batch(self, batch: Sequence[WaitingSegment]) -> _Result:
+        """Score a batch; where that fails, halve it until the parts succeed or are one segment."""
         outcomes = self._try_forward(batch)
-        if outcomes is not None:
-            return outcomes, _padded_s(batch)
-        if self._device.type == "cuda":
+        if not isinstance(outcomes, Exception):
+            return _Result(outcomes=outcomes, fitting_s=padded_s(batch))
+        error, out_of_memory = outcomes, is_out_of_memory(outcomes)
+        if out_of_memory and self._device.type == "cuda":
             torch.cuda.empty_cache()
-        if len(batch) == 1:
-            detail = f"{_padded_s(batch):.1f} s of audio do not fit into memory, even alone"
-            return [batch[0].reject(Reason.OUT_OF_MEMORY, detail)], 0.0
-        middle = len(batch) // 2
-        first, first_s = self._predict_batch(batch[:middle])
-        second, second_s = self._predict_batch(batch[middle:])
-        return first + second, max(first_s, second_s)
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            halves = self._predict_batch(batch[:middle]) + self._predict_batch(batch[middle:])
+            # Any other failure says nothing of memory.
+            return halves if out_of_memory else replace(halves, fitting_s=padded_s(batch))
+        if out_of_memory:
+            detail = f"{padded_s(batch):.1f} s of audio do not fit into memory, even alone"
+            return _Result(outcomes=(batch[0].reject(Reason.OUT_OF_MEMORY, detail),))
+        detail = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        logger.warning("the model fails of segment %r: %s", batch[0].segment_id, detail)
+        rejection = batch[0].reject(Reason.MODEL_FAILED, detail)
+        return _Result(failed=(rejection,), fitting_s=padded_s(batch), first_error=error)
 
-    def _try_forward(self, batch: Sequence[_Item]) -> list[Prediction | Rejection] | None:
-        """Score a batch, or return None where memory does not suffice.
-
-        The exception ends here, and with it the traceback that would keep the tensors alive.
-        """
+    def _try_forward(
+        self, batch: Sequence[WaitingSegment]
+    ) -> tuple[Prediction | Rejection, ...] | Exception:
+        """Score a batch, or return the error that is the batch's and not the device's."""
         try:
             scores_BK, embeddings_BD = self._forward(batch)
-        except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+        except ServalError:
+            raise  # the command is to end, by SIGTERM for one
+        except Exception as error:  # a model may raise anything of some audio
+            if is_device_lost(error):
                 raise
-            return None
-        return [
-            self._outcome(item, scores_K, embedding_D)
-            for item, scores_K, embedding_D in zip(batch, scores_BK, embeddings_BD, strict=True)
-        ]
+            # Its frames would keep the batch's tensors alive while the halves need the memory.
+            traceback.clear_frames(error.__traceback__)
+            return error
+        return tuple(
+            self._outcome(segment, scores_K, embedding_D)
+            for segment, scores_K, embedding_D in zip(batch, scores_BK, embeddings_BD, strict=True)
+        )
 
     @torch.inference_mode()
-    def _forward(self, batch: Sequence[_Item]) -> tuple[list[list[float]], list[list[float]]]:
-        num_samples = [item.num_samples for item in batch]
-        padded_BN = np.zeros((len(batch), max(num_samples)), dtype=np.float32)
-        for row_N, item in zip(padded_BN, batch, strict=True):
-            row_N[: item.num_samples] = item.waveform
+    def _forward(
+        self, batch: Sequence[WaitingSegment]
+    ) -> tuple[list[list[float]], list[list[float]]]:
+        num_samples = [segment.num_samples for segment in batch]
+        # The only copies between memories: waveforms to the device from pinned memory, which does
+        # not wait for it, and scores back. Lengths stay here, where the model plans with them.
+        on_gpu = self._device.type == "cuda"
+        padded_BN = torch.zeros(len(batch), max(num_samples), pin_memory=on_gpu)
+        for row_N, segment in zip(padded_BN.numpy(), batch, strict=True):
+            row_N[: segment.num_samples] = segment.waveform
         with torch.autocast(
             self._device.type, dtype=self._dtype, enabled=self._dtype != torch.float32
         ):
             output = self._model(
-                torch.from_numpy(padded_BN).to(self._device),
-                torch.tensor(num_samples, device=self._device),
+                padded_BN.to(self._device, non_blocking=True), torch.tensor(num_samples)
             )
         scores_BK = output.scores.float()
         if self._model.task == "emotion":
             scores_BK = torch.softmax(scores_BK, dim=-1)
-        self.workload += Workload(
-            num_samples=sum(num_samples),
-            num_padded_samples=sum(num_samples) if self._model.padding_free else padded_BN.size,
-        )
+        num_padded = sum(num_samples) if self._model.padding_free else padded_BN.numel()
+        self.workload += Workload(num_samples=sum(num_samples), num_padded_samples=num_padded)
         embeddings_BD = output.embedding.float().tolist() if self._embeddings else [[]] * len(batch)
         return scores_BK.tolist(), embeddings_BD
 
     def _outcome(
-        self, item: _Item, scores: list[float], embedding: list[float]
+        self, segment: WaitingSegment, scores: list[float], embedding: list[float]
     ) -> Prediction | Rejection:
         if not np.isfinite(scores).all():
-            return item.reject(Reason.SCORE_NOT_FINITE, "the model's score is NaN or infinite")
+            return segment.reject(Reason.SCORE_NOT_FINITE, "the model's score is NaN or infinite")
         prediction = Prediction(
-            segment_id=item.segment_id,
-            condition=item.condition,
-            duration_s=item.num_samples / SAMPLING_RATE_HZ,
+            segment_id=segment.segment_id,
+            condition=segment.condition,
+            duration_s=segment.num_samples / SAMPLING_RATE_HZ,
             embedding=tuple(embedding) if self._embeddings else None,
         )
         if self._model.task == "emotion":
@@ -280,19 +288,3 @@ class Predictor:
             )
         arousal, dominance, valence = scores
         return replace(prediction, dimensions=(arousal, dominance, valence))
-
-
-def _padded_s(batch: Sequence[_Item]) -> float:
-    """Return the padded audio of a batch, longest segment first, in seconds."""
-    return len(batch) * batch[0].num_samples / SAMPLING_RATE_HZ
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Tell whether an exception means that memory did not suffice.
-
-    CUDA raises torch.OutOfMemoryError; torch's allocator for CPUs and cuDNN only say it in words.
-    """
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    words = str(error).lower()
-    return "out of memory" in words or "can't allocate memory" in words

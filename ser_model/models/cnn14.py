@@ -88,7 +88,7 @@ class Cnn14(Backbone):
         maps_BCTM = self.mel_norm(inputs_BT.transpose(1, 2)).transpose(1, 2)[:, None]
         # On a CPU, small convolutions run two to three times faster with the channels last.
         maps_BCTM = maps_BCTM.contiguous(memory_format=torch.channels_last)
-        num_frames_B = num_inputs_B
+        num_frames_B = num_inputs_B.to(inputs_BT.device)
         for block in self.blocks:
             maps_BCTM, num_frames_B = block(maps_BCTM, num_frames_B)
         return maps_BCTM.mean(dim=3).transpose(1, 2), num_frames_B

@@ -1,6 +1,7 @@
 """The predictor: one outcome a segment, whatever its batch-mates and however little memory."""
 
 import itertools
+import weakref
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,7 +12,15 @@ from ser_model.models.base import EmotionModel, ModelConfig, ModelOutput, build_
 from ser_model.models.cnn14 import Cnn14Config
 from ser_model.models.head import HeadConfig
 from ser_model.predict import Predictor, Workload
-from ser_model.schema import CLEAN, DIMENSIONS, Prediction, Reason, Rejection, Stage
+from ser_model.schema import (
+    CLEAN,
+    DIMENSIONS,
+    Prediction,
+    Reason,
+    Rejection,
+    Stage,
+    UnfinishedError,
+)
 
 LENGTHS = (14_500, 15_000, 15_761, 16_000, 16_001, 23_456)
 """All but the last are like enough to share a batch, with padding."""
@@ -35,6 +44,12 @@ def noise(num_samples: int, seed: int) -> np.ndarray:
 
 def noises(lengths: Sequence[int]) -> list[tuple[str, str, np.ndarray]]:
     return [(f"s{seed}", CLEAN, noise(length, seed)) for seed, length in enumerate(lengths)]
+
+
+def podcast_lengths(num_segments: int, seed: int) -> list[int]:
+    """Log-normal around 5 s, 1 to 30 s, in samples."""
+    seconds = np.random.default_rng(seed).lognormal(np.log(5.0), 0.65, num_segments).clip(1, 30)
+    return [int(second * 16_000) for second in seconds]
 
 
 class FakeModel(torch.nn.Module):
@@ -174,9 +189,8 @@ def test_a_model_that_leaves_padding_out_gets_full_batches_of_any_lengths() -> N
 
 def test_padding_is_little_on_segments_as_podcasts_have_them() -> None:
     predictor = Predictor(FakeModel())
-    rng = np.random.default_rng(0)
-    lengths = np.clip(rng.lognormal(1.5, 0.6, size=600), 1, 30) * 16_000
-    list(predictor.predict((f"s{i}", CLEAN, noise(int(n), i)) for i, n in enumerate(lengths)))
+    lengths = podcast_lengths(600, seed=0)
+    list(predictor.predict((f"s{i}", CLEAN, noise(n, i)) for i, n in enumerate(lengths)))
     assert 0 < predictor.workload.padding_waste <= 0.05
 
 
@@ -230,12 +244,89 @@ def test_one_segment_that_never_fits_is_rejected_and_costs_the_others_nothing() 
     assert predictor.batch_seconds == pytest.approx(4.0, abs=0.01)
 
 
-def test_any_other_failure_of_the_model_is_not_swallowed() -> None:
+def fails_of(bad: int, error: Exception) -> Callable[[list[int]], None]:
     def fail(lengths: list[int]) -> None:
-        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+        if bad in lengths:
+            raise error
 
+    return fail
+
+
+def test_a_segment_of_which_the_model_fails_is_rejected_alone_and_says_why(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = FakeModel(fails_of(16_001, IndexError("index 7 is out of bounds\nand more")))
+    predictor = Predictor(model, batch_seconds=8.1)
+    outcomes = by_id(list(predictor.predict(noises([16_000] * 15 + [16_001]))))
+    rejected = [o for o in outcomes.values() if isinstance(o, Rejection)]
+    assert [(r.segment_id, r.stage, r.reason) for r in rejected] == [
+        ("s15", Stage.SCORE, Reason.MODEL_FAILED)
+    ]
+    assert rejected[0].detail == "IndexError: index 7 is out of bounds"
+    assert len(outcomes) == 16
+    assert predictor.batch_seconds == 8.1, "the failure says nothing of memory"
+    assert [record.getMessage() for record in caplog.records] == [
+        "the model fails of segment 's15': IndexError: index 7 is out of bounds"
+    ]
+
+
+@pytest.mark.parametrize("num_segments", [1, 3])
+def test_a_few_segments_may_all_be_bad(num_segments: int) -> None:
+    model = FakeModel(fails_of(16_000, RuntimeError("shapes")))
+    outcomes = list(Predictor(model).predict(noises([16_000] * num_segments)))
+    assert [outcome.reason for outcome in outcomes] == [Reason.MODEL_FAILED] * num_segments
+
+
+def test_a_model_that_fails_of_every_segment_is_broken() -> None:
+    model = FakeModel(fails_of(16_000, RuntimeError("mat1 and mat2 shapes cannot be multiplied")))
     with pytest.raises(RuntimeError, match="shapes"):
-        list(Predictor(FakeModel(fail)).predict(noises([16_000])))
+        list(Predictor(model).predict(noises([16_000] * 4)))
+
+
+def test_a_model_is_judged_by_every_window_alone() -> None:
+    model = FakeModel(fails_of(16_000, RuntimeError("shapes")))
+    outcomes = Predictor(model, batch_seconds=1.0).predict(noises([8_000] * 20 + [16_000] * 10))
+    assert all(isinstance(next(outcomes), Prediction) for _ in range(20))
+    with pytest.raises(RuntimeError, match="shapes"):
+        next(outcomes)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.AcceleratorError("CUDA error: an illegal memory access was encountered"),
+        RuntimeError("CUDA error: unspecified launch failure"),
+        UnfinishedError("stopped by SIGTERM"),
+    ],
+)
+def test_a_lost_device_and_the_end_of_the_command_are_no_segments_fault(error: Exception) -> None:
+    model = FakeModel(fails_of(16_001, error))
+    with pytest.raises(type(error), match=str(error)):
+        list(Predictor(model, batch_seconds=8.1).predict(noises([16_000] * 15 + [16_001])))
+    assert len(model.batches) == 1
+
+
+def test_a_failed_batch_has_left_the_memory_before_its_halves_are_tried() -> None:
+    left: list[weakref.ref[torch.Tensor]] = []
+
+    class Greedy(FakeModel):
+        def forward(self, waveform_BN: torch.Tensor, num_samples_B: torch.Tensor) -> ModelOutput:
+            assert all(tensor() is None for tensor in left)
+            activations = waveform_BN + 1.0
+            left.append(weakref.ref(activations))
+            return super().forward(waveform_BN, num_samples_B)
+
+    model = Greedy(out_of_memory_above(2 * 16_000))
+    assert len(list(Predictor(model).predict(noises([16_000] * 8)))) == 8
+    assert len(model.batches) == 7
+
+
+def test_a_smaller_budget_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    predictor = Predictor(FakeModel(out_of_memory_above(3 * 16_000)), batch_seconds=8.0)
+    list(predictor.predict(noises([16_000] * 24)))
+    assert [record.getMessage() for record in caplog.records] == [
+        "out of memory: batches hold 2 s of audio from now on"
+    ]
 
 
 @pytest.mark.parametrize("options", [{"dtype": "float16"}, {"batch_seconds": 0.0}])
