@@ -186,8 +186,10 @@ class Dispatcher:
             report: ShardReport | None = ray.get(ref)  # type: ignore[assignment]  # a list only for a list
         except RayTaskError as error:
             raise_if_input(error)
+            # Storage is patient with itself: what it raises at last, other workers meet too.
+            if isinstance(error.cause, UnfinishedError):
+                raise error.cause from error
             if isinstance(error.cause, OSError):
-                # Storage is patient with itself: what it raises at last, other workers meet too.
                 raise UnfinishedError(f"{error.cause}: {RESUME}") from error
             # It may have left the device in a bad state, and what follows would fail by that.
             self._take_back(worker.restart())

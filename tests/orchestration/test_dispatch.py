@@ -15,6 +15,7 @@ from orchestration.dispatch import MAX_ATTEMPTS, Dispatcher
 from orchestration.quarantine import MAX_TRIES
 from orchestration.shard_plan import Exclusion, ShardPlan, ShardTask
 from orchestration.workers import SHARDS_IN_FLIGHT
+from ser_model.retrying import StorageError
 from ser_model.schema import CLEAN, ModelError, UnfinishedError
 
 # Workers cannot import this module, so its classes travel to them by value.
@@ -123,7 +124,13 @@ def poison_the_device(segment_id: str, num_times: int, folder: Path) -> None:
 
 def lose_the_store(segment_id: str, num_times: int, folder: Path) -> None:
     if segment_id == "2-b":
-        raise OSError("503 Slow Down")
+        raise StorageError("503 Slow Down; run the same command again to resume")
+    time.sleep(0.01)
+
+
+def fill_the_disk(segment_id: str, num_times: int, folder: Path) -> None:
+    if segment_id == "2-b":
+        raise OSError("No space left on device")
     time.sleep(0.01)
 
 
@@ -227,8 +234,14 @@ def test_a_segment_that_always_fails_is_excluded_and_no_other_that_its_device_fa
         assert number == 2 or set(log(tmp_path, number)) == {""}
 
 
-def test_a_store_that_is_gone_ends_the_run_at_once(run_tasks: RunTasks, tmp_path: Path) -> None:
-    done = drain(run_tasks(lose_the_store), r"503 Slow Down.*resume")
+@pytest.mark.parametrize(
+    ("misbehave", "message"),
+    [(lose_the_store, r"503 Slow Down.*resume"), (fill_the_disk, r"No space left.*resume")],
+)
+def test_a_store_that_is_gone_ends_the_run_at_once(
+    run_tasks: RunTasks, tmp_path: Path, misbehave: Misbehave, message: str
+) -> None:
+    done = drain(run_tasks(misbehave), message)
     assert 2 not in done
     assert log(tmp_path, 2) == [""]
 
