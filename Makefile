@@ -31,5 +31,5 @@ clean:
 
 $(ENVIRONMENT): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demo,s3,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demo,s3,vad,dev]'
 	touch $@

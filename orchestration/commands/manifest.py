@@ -39,6 +39,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LOW:HIGH",
         help="scale of arousal, dominance, valence in SOURCE; 0:1 in M (default %(default)s)",
     )
+    parser.add_argument(
+        "--window",
+        type=float,
+        metavar="SECONDS",
+        help="cut long recordings into segments of this length; they carry no truth",
+    )
+    parser.add_argument(
+        "--hop", type=float, metavar="SECONDS", help="from window to window (default: the window)"
+    )
+    parser.add_argument(
+        "--vad", action="store_true", help="keep speech only (needs pip install 'serval[vad]')"
+    )
 
 
 def run(args: argparse.Namespace) -> Summary:
@@ -53,19 +65,25 @@ def run(args: argparse.Namespace) -> Summary:
     table = corpus.manifest
     if shares is not None:
         table = splits.assign_splits(table, shares, seed=args.seed)
+    lines = [f"read {args.source} with the reader {corpus.reader}"]
+    cut: dict[str, object] = {}
+    if args.window is not None or args.hop is not None or args.vad:
+        from orchestration.segmenting import segment_manifest
+
+        segmented = segment_manifest(table, window_s=args.window, hop_s=args.hop, vad=args.vad)
+        table = segmented.table
+        lines.append(segmented.summary)
+        cut = segmented.facts
     manifest.write_manifest(args.output, manifest.relative_to(table, args.output))
 
     facts = _facts(table)
-    lines = [
-        f"read {args.source} with the reader {corpus.reader}",
-        ", ".join(f"{fact} {name.removeprefix('num_')}" for name, fact in facts.items()),
-    ]
+    lines.append(", ".join(f"{fact} {name.removeprefix('num_')}" for name, fact in facts.items()))
     if "split" in table.column_names:
         counts = Counter(table["split"].to_pylist())
         facts["num_segments_by_split"] = {split: counts[split] for split in SPLITS}
         lines.append(f"segments by split: {', '.join(f'{s} {counts[s]}' for s in SPLITS)}")
     lines.append(f"manifest: {args.output}")
-    data = {"output": args.output, "reader": corpus.reader, **facts}
+    data = {"output": args.output, "reader": corpus.reader, **facts, **cut}
     return Summary(text="\n".join(lines), data=data)
 
 
