@@ -16,14 +16,16 @@ from torch import Tensor, nn
 
 from ser_model.models.backbone import Backbone, PartName
 from ser_model.models.cnn14 import Cnn14, Cnn14Config, frame_mask
+from ser_model.models.egemaps import Egemaps, EgemapsConfig
 from ser_model.models.head import Head, HeadConfig
 from ser_model.models.pooling import Pooling, PoolingName
 from ser_model.models.speech_transformer import SpeechTransformer
 from ser_model.models.speech_transformer_config import SpeechTransformerConfig
+from ser_model.models.support_vectors import SupportVectorConfig, SupportVectorHead
 from ser_model.schema import DIMENSIONS
 
 Task: TypeAlias = Literal["dimensions", "emotion"]
-BackboneConfig: TypeAlias = Cnn14Config | SpeechTransformerConfig
+BackboneConfig: TypeAlias = Cnn14Config | SpeechTransformerConfig | EgemapsConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,7 @@ class ModelConfig:
     targets: tuple[str, ...]
     backbone: BackboneConfig
     pooling: PoolingName
-    head: HeadConfig
+    head: HeadConfig | SupportVectorConfig
 
     def __post_init__(self) -> None:
         """Check that the scores have a meaning."""
@@ -86,9 +88,7 @@ class EmotionModel(nn.Module):
         self.task = config.task
         self.backbone = _build_backbone(config.backbone)
         self.pooling = Pooling(config.pooling, self.backbone.num_hidden)
-        self.head = Head(
-            config.head, num_in=self.pooling.num_pooled, num_scores=len(config.targets)
-        )
+        self.head = _build_head(config, num_in=self.pooling.num_pooled)
         self.min_samples = self.backbone.min_samples
         self.padding_free = self.backbone.padding_free
         self._frozen: list[nn.Module] = []
@@ -167,7 +167,17 @@ def build_model(config: ModelConfig, seed: int) -> EmotionModel:
 def _build_backbone(config: BackboneConfig) -> Backbone:
     if isinstance(config, Cnn14Config):
         return Cnn14(config)
+    if isinstance(config, EgemapsConfig):
+        return Egemaps(config)
     return SpeechTransformer(config)
+
+
+def _build_head(config: ModelConfig, *, num_in: int) -> Head | SupportVectorHead:
+    num_scores = len(config.targets)
+    if isinstance(config.head, SupportVectorConfig):
+        votes = config.task == "emotion"
+        return SupportVectorHead(config.head, num_in=num_in, num_scores=num_scores, votes=votes)
+    return Head(config.head, num_in=num_in, num_scores=num_scores)
 
 
 def _initialise(part: nn.Module) -> None:

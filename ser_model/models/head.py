@@ -19,11 +19,13 @@ class HeadConfig:
     """A dense layer, an activation and the output layer, with dropout before both.
 
     Attributes:
+        kind: name of the head.
         num_hidden: features of the dense layer.
         activation: relu (PANNs) or tanh (Wagner et al. 2023).
         dropout: part of the features that training leaves out.
     """
 
+    kind: Literal["dense"] = "dense"
     num_hidden: int
     activation: Literal["relu", "tanh"] = "relu"
     dropout: float = 0.0
