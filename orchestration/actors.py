@@ -26,7 +26,7 @@ import torch
 from orchestration.commits import Commit, RunIdentity
 from orchestration.ledger import Ledger
 from orchestration.read_ahead import ReadAhead, StoppedError
-from orchestration.shard_plan import Exclusion, Shard, Waveform
+from orchestration.shard_plan import Exclusion, SegmentAudio, Shard, Waveform
 from ser_model.models.base import EmotionModel
 from ser_model.predict import Predictor, Workload
 from ser_model.schema import Prediction, Rejection, SegmentError, Stage
@@ -192,11 +192,15 @@ class ScoringActor:
         times = StageTimes(read_s=read_s, score_s=scored.score_s, starved_s=audio.starved_s)
         return scored, times
 
+    def _audio(self, shard: Shard) -> Iterator[SegmentAudio]:
+        """Read and decode a shard; by others where there are any."""
+        return shard.read()
+
     def _read(self, shard: Shard, audio: ReadAhead) -> float:
         """Put all of a shard into the queue; return the seconds that reading took."""
         read_s, started = 0.0, time.monotonic()
         try:
-            for item in shard.read():
+            for item in self._audio(shard):
                 read_s += time.monotonic() - started
                 audio.put(item)
                 started = time.monotonic()

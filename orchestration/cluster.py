@@ -11,6 +11,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from orchestration.decoding import SEGMENTS_PER_PART
 from orchestration.hardware import WorkerRange
 from orchestration.logs import current_config
 from orchestration.ray_actor import RayScoringActor
@@ -23,12 +24,19 @@ logger = logging.getLogger(__name__)
 OBJECT_STORE_BYTES = 100_000_000
 """Only shard descriptors and counts pass through Ray, so its default (30 % of memory) is waste."""
 
+PART_BYTES = SEGMENTS_PER_PART * 10 * 16_000 * 4
+"""With --decoders audio passes too: 20 MB a part, if its segments last 10 s (float32, 16 kHz)."""
+
 WAIT_LINE_EVERY_S = 30.0
 
 
 @contextmanager
 def start_actors(
-    arguments: Mapping[str, Any], workers: WorkerRange, device: str
+    arguments: Mapping[str, Any],
+    workers: WorkerRange,
+    device: str,
+    *,
+    num_decoders: int = 0,
 ) -> Iterator[list[ActorHandle]]:
     """Start scoring actors; on leaving, end them, and Ray too where it was started here.
 
@@ -41,6 +49,7 @@ def start_actors(
         arguments: those of ScoringActor.
         workers: how many actors.
         device: "cuda" gives each actor a GPU.
+        num_decoders: parts of a shard that Ray tasks read for an actor at a time; 0 for none.
 
     Raises:
         InputError: the model cannot be loaded.
@@ -48,12 +57,15 @@ def start_actors(
     """
     started_here = not ray.is_initialized()
     if started_here:
-        _start_ray(workers.maximum)
+        _start_ray(workers.maximum, num_decoders)
     is_ours = started_here and not os.environ.get("RAY_ADDRESS")
     actors: list[ActorHandle] = []
     try:
         with sigterm_as_unfinished():  # Ray has set a handler of its own
-            workers = _fit(workers, _count_places(device), is_ours=is_ours)
+            num_places = _count_places(device)
+            if num_decoders and device == "cpu":
+                num_places -= 1  # or no decoder ever gets a core
+            workers = _fit(workers, num_places, is_ours=is_ours)
             remote_actor = ray.remote(RayScoringActor).options(
                 num_cpus=1,
                 num_gpus=1 if device == "cuda" else 0,
@@ -62,7 +74,11 @@ def start_actors(
                 # The dispatcher repeats a shard itself, under the name of a new attempt.
                 max_task_retries=0,
             )
-            arguments = {**arguments, "log_config": current_config()}
+            arguments = {
+                **arguments,
+                "log_config": current_config(),
+                "num_decoders": num_decoders,
+            }
             actors += [remote_actor.remote(**arguments) for _ in range(workers.maximum)]
             _await_models(actors, workers.minimum)
             yield actors
@@ -74,20 +90,35 @@ def start_actors(
                 ray.kill(actor)
 
 
-def _start_ray(num_workers: int) -> None:
+def _start_ray(num_workers: int, num_decoders: int) -> None:
     # Under `uv run` Ray would start every worker through uv; ours run in this environment as it is.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if os.environ.get("RAY_ADDRESS"):
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
         return
+    num_decoding = min(num_workers * num_decoders, len(os.sched_getaffinity(0)))
     ray.init(
-        num_cpus=num_workers,
+        num_cpus=num_workers + num_decoding,
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,
-        object_store_memory=OBJECT_STORE_BYTES,
+        object_store_memory=_object_store_bytes(num_workers, num_decoders),
     )
+
+
+def _object_store_bytes(num_workers: int, num_decoders: int) -> int:
+    """Return the size of the object store: of each shard in flight, the parts in flight.
+
+    What does not fit is put on disk by Ray, which is slow and right; so it need not be more than a
+    quarter of the memory.
+
+    >>> _object_store_bytes(num_workers=8, num_decoders=0)
+    100000000
+    """
+    audio_bytes = num_workers * SHARDS_IN_FLIGHT * num_decoders * PART_BYTES
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return OBJECT_STORE_BYTES + min(audio_bytes, memory_bytes // 4)
 
 
 def _count_places(device: str) -> int:

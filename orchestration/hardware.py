@@ -60,11 +60,14 @@ class Hardware:
         device: "cpu" or "cuda".
         dtype: what the arithmetic runs in.
         workers: Ray actors; None means scoring in this process.
+        num_decoders: parts of a shard that other CPUs read for a worker at a time; 0 means that it
+            reads its shards itself.
     """
 
     device: str
     dtype: str
     workers: WorkerRange | None
+    num_decoders: int = 0
 
     @property
     def num_workers(self) -> int:
@@ -73,7 +76,7 @@ class Hardware:
 
 
 def choose_hardware(
-    devices: str, workers: int | str | None, dtype: str, *, local: bool
+    devices: str, workers: int | str | None, dtype: str, *, local: bool, num_decoders: int = 0
 ) -> Hardware:
     """Resolve the options; see `scoring.score`.
 
@@ -87,6 +90,10 @@ def choose_hardware(
         raise ConfigError("--devices cuda: this machine has no GPU that torch can use")
     if dtype not in ("auto", *DTYPES):
         raise ConfigError(f"--dtype {dtype!r} is none of auto, {', '.join(DTYPES)}")
+    if num_decoders < 0:
+        raise ConfigError(f"--decoders {num_decoders} is negative")
+    if num_decoders and local:
+        raise ConfigError("--decoders needs Ray: leave --local out")
     device = "cuda" if devices != "cpu" and has_cuda else "cpu"
     default = {"cuda": "bfloat16", "cpu": "float32"}[device]
     num_devices = torch.cuda.device_count() if device == "cuda" else len(os.sched_getaffinity(0))
@@ -95,4 +102,5 @@ def choose_hardware(
         device=device,
         dtype=default if dtype == "auto" else dtype,
         workers=None if local else worker_range,
+        num_decoders=num_decoders,
     )

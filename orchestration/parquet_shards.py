@@ -68,6 +68,22 @@ class ParquetShard:
         wanted = frozenset(segment_ids)
         return replace(self, segment_ids=tuple(i for i in self.segment_ids if i in wanted))
 
+    def parts(self, num_segments: int) -> Iterator[tuple[Self, int]]:
+        """Cut between row groups, which the file's footer tells; what was rejected comes last."""
+        with storage.open_binary(self.uri) as file:
+            metadata = pq.ParquetFile(file).metadata
+            num_rows = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        groups = range(len(num_rows)) if self.row_groups is None else self.row_groups
+        gathered: list[int] = []
+        for group in groups:
+            gathered.append(group)
+            rows = sum(num_rows[i] for i in gathered)
+            if rows >= num_segments and group != groups[-1]:
+                # All ids of the shard stay: they only tell which rows of a group are wanted.
+                yield replace(self, row_groups=tuple(gathered), rejections_uri=None), rows
+                gathered = []
+        yield replace(self, row_groups=tuple(gathered)), sum(num_rows[i] for i in gathered)
+
 
 def plan_packed(source: str, split: str | None, max_segment_s: float) -> ShardPlan:
     """Plan the scoring of a folder made by ``serval pack``: its shards are the shards.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from orchestration.actors import ModelSource, ScoringActor, ShardReport
 from orchestration.commits import RunIdentity
+from orchestration.decoding import read_remotely
 from orchestration.logs import LogConfig, configure_logging
-from orchestration.shard_plan import Exclusion, Shard
+from orchestration.shard_plan import Exclusion, SegmentAudio, Shard
 from orchestration.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
@@ -26,13 +27,29 @@ class RayScoringActor(ScoringActor):
         identity: RunIdentity,
         device: str,
         log_config: LogConfig,
+        num_decoders: int = 0,
     ) -> None:
-        """Describe the work as to ScoringActor; `log_config` is how the driver logs."""
+        """Describe the work as to ScoringActor.
+
+        Args:
+            model: as ScoringActor takes it.
+            run_uri: likewise.
+            identity: likewise.
+            device: likewise.
+            log_config: how the driver logs.
+            num_decoders: parts of a shard that Ray tasks read at a time; 0 to read it here.
+        """
         super().__init__(model=model, run_uri=run_uri, identity=identity, device=device)
         version = identity.model_version
         fields = {"run": run_uri, "model_version": version}
         configure_logging(dataclasses.replace(log_config, fields=fields))
+        self._num_decoders = num_decoders
         self._telemetry = Telemetry(run=run_uri, model_version=version, device=device)
+
+    def _audio(self, shard: Shard) -> Iterator[SegmentAudio]:
+        if self._num_decoders:
+            return read_remotely(shard, self._num_decoders)
+        return super()._audio(shard)
 
     def score_shard(
         self,

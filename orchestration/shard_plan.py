@@ -41,6 +41,15 @@ class Shard(Protocol):
     def only(self, segment_ids: Collection[str]) -> Self:
         """Return the part of the shard with these segments alone; no others are decoded."""
 
+    def parts(self, num_segments: int) -> Iterator[tuple[Self, int]]:
+        """Cut the shard into parts that others read; reading them in turn is reading the shard.
+
+        A part has `num_segments` segments or more, for what is read in one piece is not divided.
+
+        Yields:
+            A part, and how many waveforms it holds at most.
+        """
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardTask:

@@ -45,10 +45,7 @@ class RecordingShard:
 
     def read(self) -> Iterator[SegmentAudio]:
         """Read recording after recording, each in one pass."""
-        by_recording: dict[str, list[Segment]] = {}
-        for segment in self.segments:
-            by_recording.setdefault(segment.recording, []).append(segment)
-        for recording, inside in by_recording.items():
+        for recording, inside in self._by_recording().items():
             results = read_segments(recording, inside, max_segment_s=self.max_segment_s)
             for segment, audio in results:
                 yield segment.segment_id, audio
@@ -57,6 +54,23 @@ class RecordingShard:
         """Return the part of the shard with these segments alone."""
         wanted = frozenset(segment_ids)
         return replace(self, segments=tuple(s for s in self.segments if s.segment_id in wanted))
+
+    def parts(self, num_segments: int) -> Iterator[tuple[Self, int]]:
+        """Cut between recordings."""
+        gathered: list[Segment] = []
+        for inside in self._by_recording().values():
+            gathered += inside
+            if len(gathered) >= num_segments:
+                yield replace(self, segments=tuple(gathered)), len(gathered)
+                gathered = []
+        if gathered:
+            yield replace(self, segments=tuple(gathered)), len(gathered)
+
+    def _by_recording(self) -> dict[str, list[Segment]]:
+        by_recording: dict[str, list[Segment]] = {}
+        for segment in self.segments:
+            by_recording.setdefault(segment.recording, []).append(segment)
+        return by_recording
 
 
 def plan_shards(

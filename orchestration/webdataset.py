@@ -58,6 +58,12 @@ class TarShard:
         wanted = frozenset(segment_ids)
         return replace(self, members=tuple(m for m in self.members if m["segment_id"] in wanted))
 
+    def parts(self, num_segments: int) -> Iterator[tuple[Self, int]]:
+        """Cut between members."""
+        for first in range(0, len(self.members), num_segments):
+            members = self.members[first : first + num_segments]
+            yield replace(self, members=members), len(members)
+
     def _read_member(
         self, file: BinaryIO, member: Mapping[str, str | int]
     ) -> Waveform | SegmentError:

@@ -32,6 +32,9 @@ from ser_model.schema import SCHEMA_VERSION, SHARD, RunError, Segment, SegmentEr
 SEGMENTS_PER_SHARD = 256
 """At 5 s a segment about 20 MB of FLAC: some seconds of work to lose, and few files to list."""
 
+SEGMENTS_PER_ROW_GROUP = 32
+"""A row group is read in one piece: this bounds a reader's memory, and readers can share shards."""
+
 PLAN, MANIFEST, SUMMARY = "pack-plan.json", "manifest.parquet", "pack.json"
 
 REJECTED = pa.schema(
@@ -145,7 +148,7 @@ class PackShardFn(beam.DoFn):
             if len(rejections):
                 name = f"rejections-{element.index:05d}.parquet"
                 storage.write_table(storage.join(self._output, name), rejections)
-            storage.write_table(shard_uri, shard)
+            storage.write_atomic(shard_uri, _parquet_bytes(shard, SEGMENTS_PER_ROW_GROUP))
             yield len(shard)
         else:
             with storage.open_binary(shard_uri) as file:
@@ -207,7 +210,9 @@ def _complete(num_packed: int, *, output: str, plan: dict[str, Any]) -> None:
     storage.write_json(storage.join(output, SUMMARY), {**plan, **asdict(summary)})
 
 
-def _parquet_bytes(table: pa.Table) -> bytes:
+def _parquet_bytes(table: pa.Table, row_group_size: int | None = None) -> bytes:
     buffer = io.BytesIO()
-    pq.write_table(table.combine_chunks(), buffer, compression="zstd")
+    pq.write_table(
+        table.combine_chunks(), buffer, compression="zstd", row_group_size=row_group_size
+    )
     return buffer.getvalue()

@@ -254,3 +254,7 @@ class SegmentError(ServalError):
         self.stage = stage
         self.reason = reason
         self.detail = detail
+
+    def __reduce__(self) -> tuple[type[SegmentError], tuple[Stage, Reason, str]]:
+        """Travel between processes; Exception's own way knows nothing of three arguments."""
+        return type(self), (self.stage, self.reason, self.detail)

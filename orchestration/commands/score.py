@@ -34,6 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a range where the Ray cluster grows: begin with MIN (default: one a core or GPU)",
     )
     parser.add_argument(
+        "--decoders",
+        type=int,
+        default=0,
+        metavar="N",
+        help="let CPUs of the Ray cluster read and decode, N parts of a shard at a time "
+        "(default: each worker reads its own)",
+    )
+    parser.add_argument(
         "--dtype",
         choices=("auto", "float32", "bfloat16"),
         default="auto",
@@ -60,6 +68,7 @@ def run(args: argparse.Namespace) -> Summary:
         output=args.output,
         devices=args.devices,
         num_workers=args.workers,
+        num_decoders=args.decoders,
         dtype=args.dtype,
         embeddings=args.embeddings,
         local=args.local,
