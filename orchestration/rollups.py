@@ -106,7 +106,8 @@ class RollUps:
     def table(self, condition: str) -> pa.Table:
         """Return all known records of a condition as rows of COMMITS, in the order of shards."""
         copies = self._copies.setdefault(condition, _Copies())
-        return pa.concat_tables([*copies.tables, commits_table(copies.waiting)]).sort_by("shard")
+        table = pa.concat_tables([*copies.tables, commits_table(copies.waiting)])
+        return table.sort_by("shard").combine_chunks()
 
     def _read_roll_ups(
         self, condition: str, copies: _Copies, names: Sequence[str], done: set[int]

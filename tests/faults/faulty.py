@@ -56,7 +56,8 @@ class Fault:
     Attributes:
         effect: "os_error", "timeout" and "reset" raise OSError, TimeoutError and
             ConnectionResetError; "truncate" gives back the first half of what was read, without an
-            error; "slow" waits delay_s; "kill" is SIGKILL of the process that does the operation.
+            error; "slow" waits delay_s; "kill" and "stop" are SIGKILL and SIGSTOP of the process
+            that does the operation.
         operation: info (also exists), list, read (each range is one), put, create; None: any.
         path: only operations on paths that contain this.
         role: only those of the "driver" or of a Ray "worker"; None: of both.
@@ -66,7 +67,7 @@ class Fault:
         probability: share of the operations from first to last that are struck, drawn with `seed`.
     """
 
-    effect: Literal["os_error", "timeout", "reset", "truncate", "slow", "kill"]
+    effect: Literal["os_error", "timeout", "reset", "truncate", "slow", "kill", "stop"]
     operation: Kind | None = None
     path: str = ""
     role: Role | None = None
@@ -209,10 +210,12 @@ def _faults(kind: Kind, path: str) -> Iterator[set[str]]:
     for fault in struck:
         if fault.when == "before":
             _harm(fault, operation)
-    yield {fault.effect for fault in struck}
-    for fault in struck:
-        if fault.when == "after":
-            _harm(fault, operation)
+    try:
+        yield {fault.effect for fault in struck}
+    finally:  # "there is no such file" is an answer too
+        for fault in struck:
+            if fault.when == "after":
+                _harm(fault, operation)
 
 
 def _count(operation: Operation) -> list[Fault]:
@@ -245,6 +248,8 @@ def _harm(fault: Fault, operation: Operation) -> None:
             raise ConnectionResetError(104, text)
         case "slow":
             time.sleep(fault.delay_s)
+        case "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(60)  # a signal to oneself may arrive a moment later
