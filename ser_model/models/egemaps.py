@@ -39,10 +39,14 @@ class EgemapsConfig:
     Attributes:
         kind: name of the backbone.
         feature_set: openSMILE's name of it.
+        speaker_normalised: whether the model expects features that were standardised within each
+            speaker, over all segments of that speaker. Such a model can be cross-validated, and
+            cannot score segments one by one: `load_model` refuses it.
     """
 
     kind: Literal["egemaps"] = "egemaps"
     feature_set: Literal["eGeMAPSv02"] = "eGeMAPSv02"
+    speaker_normalised: bool = False
 
 
 class Egemaps(Backbone):

@@ -19,6 +19,7 @@ from torch import Tensor
 from ser_model import storage
 from ser_model.models.base import EmotionModel, ModelConfig
 from ser_model.models.configuration import build
+from ser_model.models.egemaps import EgemapsConfig
 from ser_model.schema import ModelError
 
 CONFIG_NAME = "config.json"
@@ -39,9 +40,16 @@ def load_model(folder: str) -> EmotionModel:
 
     Raises:
         ModelError: a file is absent or no model, the configuration is not the one that the weights
-            were saved with, or a weight is missing, left over or of another shape.
+            were saved with, or a weight is missing, left over or of another shape; or it is a
+            model of cross-validation that cannot score segments one by one.
     """
     config = _read_config(folder)
+    if isinstance(config.backbone, EgemapsConfig) and config.backbone.speaker_normalised:
+        raise ModelError(
+            f"{folder} holds a model of features that were normalised by speaker: it cannot score "
+            "a segment without the speaker's others. Audit what its cross-validation predicted "
+            "(test.parquet), or train it without speaker_normalisation"
+        )
     data = _read(storage.join(folder, WEIGHTS_NAME))
     weights = _parse_weights(data, folder)
     if _header_config(data) != _canonical(config):

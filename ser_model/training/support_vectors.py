@@ -182,7 +182,9 @@ def _empty_model(
         ModelConfig(
             task=recipe.task,
             targets=tuple(targets),
-            backbone=EgemapsConfig(feature_set=recipe.feature_set),
+            backbone=EgemapsConfig(
+                feature_set=recipe.feature_set, speaker_normalised=recipe.speaker_normalisation
+            ),
             pooling="mean",  # of one frame
             head=SupportVectorConfig(kernel=recipe.kernel, num_support_vectors=num_support_vectors),
         )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ser_model.models.storage import load_model, save_model, weights_sha256
-from ser_model.schema import DIMENSIONS, ConfigError
+from ser_model.schema import DIMENSIONS, ConfigError, ModelError
 from ser_model.training import support_vectors
 from ser_model.training.support_vector_recipe import SupportVectorRecipe
 from ser_model.training.support_vectors import fit, normalise_speakers, score_features
@@ -141,3 +141,12 @@ def test_speakers_are_normalised_each_by_its_own() -> None:
 def test_what_cannot_be_trained_is_refused(fields: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         recipe(**fields)
+
+
+@needs_the_extra
+def test_a_model_of_normalised_speakers_is_not_loaded_to_score_segments(tmp_path: Path) -> None:
+    features, truth = clusters(3)
+    model = fit(recipe(speaker_normalisation=True, num_folds=3), features, truth, NAMES[:3])
+    save_model(model, str(tmp_path))
+    with pytest.raises(ModelError, match="cannot score a segment without the speaker's others"):
+        load_model(str(tmp_path))
