@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from orchestration.progress import Progress
 from pipelines.pack import SEGMENTS_PER_SHARD, PackSummary, pack, plan_shards
 from ser_model import storage
-from ser_model.audio import MAX_SEGMENT_S
 from ser_model.manifest import read_manifest, segments, select_split
+from ser_model.schema import MAX_SEGMENT_S
 
 POLL_EVERY_S = 1.0
 

@@ -19,9 +19,9 @@ from orchestration.shard_plan import (
     take_rows,
 )
 from ser_model import storage
-from ser_model.audio import MAX_SEGMENT_S, decode_audio
+from ser_model.audio import decode_audio
 from ser_model.manifest import select_split
-from ser_model.schema import ManifestError, Reason, RunError, SegmentError, Stage
+from ser_model.schema import MAX_SEGMENT_S, ManifestError, Reason, RunError, SegmentError, Stage
 
 ROWS_PER_READ = 16
 """Rows whose audio is in memory as bytes at a time."""

@@ -19,8 +19,7 @@ from orchestration.registry import resolve_model
 from orchestration.scoring import THREADS_PER_WORKER
 from orchestration.shards import SEGMENTS_PER_SHARD, plan_shards
 from ser_model import storage
-from ser_model.audio import MAX_SEGMENT_S
-from ser_model.schema import ConfigError, ManifestError, UnfinishedError
+from ser_model.schema import MAX_SEGMENT_S, ConfigError, ManifestError, UnfinishedError
 
 SAMPLE_S = 15.0
 """Long enough that pieces of shards differ little, short enough to wait for."""

@@ -25,12 +25,13 @@ from orchestration.local import score_here
 from orchestration.progress import Progress
 from orchestration.registry import ResolvedModel, resolve_model
 from orchestration.score_summary import ScoreSummary, refuse_rejections
+from orchestration.segmenting import Segmenting, segmented_source
 from orchestration.shard_plan import ShardPlan, ShardTask
 from orchestration.shards import SEGMENTS_PER_SHARD, plan_shards
 from orchestration.stopping import sigterm_as_unfinished
 from ser_model import storage
 from ser_model.predict import Workload
-from ser_model.schema import CLEAN, ConfigError, UnfinishedError
+from ser_model.schema import CLEAN, MAX_SEGMENT_S, ConfigError, UnfinishedError
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,8 @@ def score(
     max_rejected: float = 0.05,
     split: str | None = None,
     segments_per_shard: int = SEGMENTS_PER_SHARD,
+    max_segment_s: float = MAX_SEGMENT_S,
+    segmenting: Segmenting | None = None,
 ) -> ScoreSummary:
     """Score a source; resumes a run that was cut short, and does nothing for a complete one.
 
@@ -70,6 +73,8 @@ def score(
         max_rejected: the part of the segments that may be rejected, 0 to 1.
         split: score only this split of a manifest.
         segments_per_shard: size of shards that are cut from a manifest or a tar file.
+        max_segment_s: longer segments are rejected unread.
+        segmenting: how to cut the recordings of a manifest first; None for its own segments.
 
     Raises:
         InputError: source, model or an option cannot be used, or `output` holds another run.
@@ -83,10 +88,20 @@ def score(
     source, run_uri = _absolute(source_uri), _absolute(output)
     try:
         with sigterm_as_unfinished():
-            plan = plan_shards(source, split=split, segments_per_shard=segments_per_shard)
             model = resolve_model(model_uri)
             if model.uri.startswith("random:"):
                 logger.warning("!!! %s HAS RANDOM WEIGHTS: ITS SCORES MEAN NOTHING !!!", model.uri)
+            if segmenting is None:
+                segments, segments_split = source, split
+            else:
+                segments = segmented_source(source, run_uri, segmenting, split=split)
+                segments_split = None  # applied already
+            plan = plan_shards(
+                segments,
+                split=segments_split,
+                segments_per_shard=segments_per_shard,
+                max_segment_s=max_segment_s,
+            )
             identity = _identify(model, plan, hardware.dtype, embeddings=embeddings)
             job = _Job(plan=plan, model=model, ledger=Ledger(run_uri, identity), hardware=hardware)
             run, totals = _finish(job, {"source": source, "split": split})

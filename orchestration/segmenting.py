@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import math
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -33,6 +34,8 @@ from ser_model import storage
 from ser_model.audio import MIN_SAMPLES, SAMPLING_RATE_HZ
 from ser_model.manifest import read_manifest, segment_id_of, select_split
 from ser_model.schema import DIMENSIONS, ConfigError, ManifestError, RunError
+
+logger = logging.getLogger(__name__)
 
 LONGEST_SPEECH_S = 30.0
 """Speech longer than that is cut: the longest segments of the published corpora."""
@@ -189,10 +192,13 @@ def segmented_source(
     wanted = {**asdict(settings), "split": split, "source_sha256": table_sha256(rows)}
     uri = storage.join(run_uri, SEGMENTS)
     if not storage.exists(uri):
-        segmented = segment_manifest(table, **asdict(settings)).table
+        segmented = segment_manifest(table, **asdict(settings))
+        logger.info("cut %s into %d segments: %s", source, len(segmented.table), segmented.summary)
         metadata = {_SETTINGS: json.dumps(wanted, sort_keys=True).encode()}
         buffer = io.BytesIO()
-        pq.write_table(segmented.replace_schema_metadata(metadata), buffer, compression="zstd")
+        pq.write_table(
+            segmented.table.replace_schema_metadata(metadata), buffer, compression="zstd"
+        )
         storage.create_if_absent(uri, buffer.getvalue())
     with storage.open_binary(uri) as file:
         found = json.loads((pq.read_schema(file).metadata or {}).get(_SETTINGS, b"{}"))

@@ -13,8 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestration.table_hash import table_sha256
-from ser_model.audio import MAX_SEGMENT_S
-from ser_model.schema import ManifestError, Reason, SegmentError
+from ser_model.schema import MAX_SEGMENT_S, ManifestError, Reason, SegmentError
 
 Waveform: TypeAlias = npt.NDArray[np.float32]
 SegmentAudio: TypeAlias = tuple[str, Waveform | SegmentError]

@@ -18,9 +18,9 @@ from orchestration.parquet_shards import has_audio_column, plan_packed, plan_par
 from orchestration.shard_plan import SegmentAudio, ShardPlan, cut_by_recording, take_rows
 from orchestration.webdataset import plan_tar
 from ser_model import storage
-from ser_model.audio import MAX_SEGMENT_S, read_segments
+from ser_model.audio import read_segments
 from ser_model.manifest import read_manifest, segments, select_split
-from ser_model.schema import ConfigError, ManifestError, Segment
+from ser_model.schema import MAX_SEGMENT_S, ConfigError, ManifestError, Segment
 
 SEGMENTS_PER_SHARD = 256
 """Small enough that a lost shard costs seconds, large enough that commits are few."""

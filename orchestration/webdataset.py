@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from orchestration.shard_plan import SegmentAudio, ShardPlan, Waveform, refuse_duplicates
 from ser_model import storage
-from ser_model.audio import MAX_SEGMENT_S, decode_audio
-from ser_model.schema import ManifestError, Reason, SegmentError, Stage
+from ser_model.audio import decode_audio
+from ser_model.schema import MAX_SEGMENT_S, ManifestError, Reason, SegmentError, Stage
 
 AUDIO_EXTENSIONS = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 

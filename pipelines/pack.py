@@ -25,9 +25,9 @@ import pyarrow.parquet as pq
 
 from pipelines.runner import pipeline_options
 from ser_model import storage
-from ser_model.audio import MAX_SEGMENT_S, SAMPLING_RATE_HZ, encode_flac, read_segments
+from ser_model.audio import SAMPLING_RATE_HZ, encode_flac, read_segments
 from ser_model.manifest import segments
-from ser_model.schema import SCHEMA_VERSION, SHARD, RunError, Segment, SegmentError
+from ser_model.schema import MAX_SEGMENT_S, SCHEMA_VERSION, SHARD, RunError, Segment, SegmentError
 
 SEGMENTS_PER_SHARD = 256
 """At 5 s a segment about 20 MB of FLAC: some seconds of work to lose, and few files to list."""

@@ -24,14 +24,11 @@ import soxr
 from ser_model import storage
 from ser_model.audio_file import END_TOLERANCE_S, AudioFile
 from ser_model.audio_file import Waveform as Waveform  # what this module returns
-from ser_model.schema import Reason, Segment, SegmentError, Stage
+from ser_model.schema import MAX_SEGMENT_S, Reason, Segment, SegmentError, Stage
 
 SAMPLING_RATE_HZ = 16_000
 MIN_SAMPLES = 400
 """25 ms: one frame of the wav2vec 2.0 front end, the shortest input that it can take."""
-
-MAX_SEGMENT_S = 300.0
-"""Attention's memory grows with the square of a segment's length, and emotion lasts seconds."""
 
 ROUNDING_S = 1e-6
 """What adding up times in float64 may be off."""

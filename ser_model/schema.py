@@ -31,6 +31,10 @@ DIMENSIONS = ("arousal", "dominance", "valence")
 CLEAN = "clean"
 """The condition of audio as it was recorded, with no augmentation."""
 
+MAX_SEGMENT_S = 300.0
+"""Longer segments are rejected unless `--max-segment` allows them: attention's memory grows with
+the square of a segment's length, and emotion lasts seconds."""
+
 SEXES = ("female", "male", "other")
 SPLITS = ("train", "dev", "test")
 

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import asdict
 
 from orchestration.commands.summary import Summary
+from ser_model.schema import MAX_SEGMENT_S
 
 HELP = "decode and resample recordings once, into shards of 16 kHz mono FLAC"
 EXAMPLE = "serval pack manifest.csv --output s3://bucket/shards -- --direct_num_workers=4"
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-segment",
         type=float,
-        default=300.0,
+        default=MAX_SEGMENT_S,
         metavar="SECONDS",
         help="reject longer segments (default %(default)g); `serval manifest --window` cuts them",
     )

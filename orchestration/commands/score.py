@@ -7,6 +7,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from orchestration.commands.summary import Summary
+from ser_model.schema import MAX_SEGMENT_S
 
 if TYPE_CHECKING:
     from orchestration.score_summary import ScoreSummary
@@ -50,6 +51,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--embeddings", action="store_true", help="keep the model's embeddings")
     parser.add_argument("--local", action="store_true", help="score in this process, without Ray")
     parser.add_argument(
+        "--window",
+        type=float,
+        metavar="SECONDS",
+        help="cut recordings into such segments",
+    )
+    parser.add_argument(
+        "--hop", type=float, metavar="SECONDS", help="from window to window (default: the window)"
+    )
+    parser.add_argument(
+        "--vad", action="store_true", help="score speech only (needs pip install 'serval[vad]')"
+    )
+    parser.add_argument(
+        "--max-segment",
+        type=float,
+        default=MAX_SEGMENT_S,
+        metavar="SECONDS",
+        help="reject longer segments, which bounds memory (default: %(default)g)",
+    )
+    parser.add_argument(
         "--max-rejected",
         type=float,
         default=0.05,
@@ -61,7 +81,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Summary:
     """Score, and tell how much and how fast."""
     from orchestration.scoring import score
+    from orchestration.segmenting import Segmenting
 
+    segmenting = None
+    if args.window is not None or args.hop is not None or args.vad:
+        segmenting = Segmenting(window_s=args.window, hop_s=args.hop, vad=args.vad)
     summary = score(
         args.source,
         model_uri=args.model,
@@ -74,6 +98,8 @@ def run(args: argparse.Namespace) -> Summary:
         local=args.local,
         max_rejected=args.max_rejected,
         split=args.split,
+        max_segment_s=args.max_segment,
+        segmenting=segmenting,
     )
     data = {
         **dataclasses.asdict(summary),

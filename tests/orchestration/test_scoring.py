@@ -13,6 +13,7 @@ from orchestration import scoring
 from orchestration.actors import ScoringActor
 from orchestration.committed import committed_files, content_hash
 from orchestration.scoring import ScoreSummary, score
+from orchestration.segmenting import Segmenting
 from pipelines.pack import pack
 from ser_model import storage
 from ser_model.manifest import read_manifest, write_manifest
@@ -247,3 +248,38 @@ def test_broken_input_leaves_no_run(manifest: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError):
         score_manifest(manifest, tmp_path / "run", model_uri="random:absent?seed=0")
     assert not (tmp_path / "run").exists()
+
+
+def test_long_recordings_are_scored_in_windows(tmp_path: Path, write_recording) -> None:
+    write_recording(tmp_path / "long.flac", duration_s=10.0)
+    manifest = str(tmp_path / "manifest.jsonl")
+    rows = [{"recording": "long.flac"}, {"recording": "gone.flac"}]
+    write_manifest(manifest, pa.Table.from_pylist(rows))
+    windows = Segmenting(window_s=4.0, hop_s=2.0)
+    summary = score_manifest(manifest, tmp_path / "run", segmenting=windows)
+    assert (summary.num_predictions, summary.num_rejections) == (4, 1)
+    (predictions,) = map(storage.read_table, committed_files(str(tmp_path / "run")).predictions)
+    assert predictions["duration_s"].to_pylist() == [4.0] * 4
+    again = score_manifest(manifest, tmp_path / "run", segmenting=windows)
+    assert (again.num_scored_now, again.num_segments) == (0, 5)
+    with pytest.raises(RunError, match="hop_s"):
+        score_manifest(manifest, tmp_path / "run", segmenting=Segmenting(window_s=4.0, hop_s=1.0))
+
+
+def test_a_segment_that_is_too_long_is_rejected(tmp_path: Path, write_recording) -> None:
+    write_recording(tmp_path / "long.flac", duration_s=3.0)
+    manifest = str(tmp_path / "manifest.jsonl")
+    write_manifest(manifest, pa.Table.from_pylist([{"recording": "long.flac"}]))
+    summary = score_manifest(manifest, tmp_path / "run", max_segment_s=2.0)
+    assert summary.num_rejections_by_reason == {"too_long": 1}
+    with pytest.raises(RunError, match="source_sha256"):
+        score_manifest(manifest, tmp_path / "run", max_segment_s=4.0)
+
+
+def test_the_summary_says_what_the_time_was_spent_on(manifest: str, tmp_path: Path) -> None:
+    summary = score_manifest(manifest, tmp_path / "run")
+    times = summary.times
+    assert min(times.read_s, times.score_s, times.write_s) > 0
+    assert summary.num_workers == 1
+    assert 0 < summary.scoring_s < summary.wall_s
+    assert summary.limited_by in ("the model", "reading audio", "writing and handing out shards")

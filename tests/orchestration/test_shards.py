@@ -18,9 +18,17 @@ from orchestration.parquet_shards import plan_packed
 from orchestration.shard_plan import SegmentAudio, ShardPlan, cut_by_recording
 from orchestration.shards import plan_shards
 from ser_model import storage
-from ser_model.audio import MAX_SEGMENT_S, encode_flac
+from ser_model.audio import encode_flac
 from ser_model.manifest import read_manifest, segments, write_manifest
-from ser_model.schema import SHARD, ConfigError, ManifestError, Reason, RunError, SegmentError
+from ser_model.schema import (
+    MAX_SEGMENT_S,
+    SHARD,
+    ConfigError,
+    ManifestError,
+    Reason,
+    RunError,
+    SegmentError,
+)
 
 
 def noise(seed: int, num_samples: int = 8_000) -> np.ndarray:
