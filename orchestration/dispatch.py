@@ -47,6 +47,9 @@ LOOK_EVERY_S = 0.5
 PATIENCE_S = 900.0
 """How long a run waits with no worker up: a cloud takes minutes to replace a machine."""
 
+TELL_ABSENCE_AFTER_S = 30.0
+"""A worker that died and loads its model again takes less, mostly; nobody need know."""
+
 RESUME = "run the same command again to resume"
 
 
@@ -65,6 +68,7 @@ class Dispatcher:
         self._given_up: dict[ShardTask, str] = {}
         self._times = ShardTimes()
         self._last_up_s = time.monotonic()
+        self._told_absence = False
 
     def run(self, tasks: Iterable[ShardTask]) -> Iterator[ShardReport]:
         """Yield the report of each shard as it is committed, in any order.
@@ -100,8 +104,12 @@ class Dispatcher:
             worker.ask()
         if any(worker.is_up() for worker in self._workers):
             self._last_up_s = time.monotonic()
+            self._told_absence = False
         elif not self._workers or time.monotonic() - self._last_up_s > PATIENCE_S:
             raise UnfinishedError(f"no worker is left: {RESUME}")
+        elif not self._told_absence and time.monotonic() - self._last_up_s > TELL_ABSENCE_AFTER_S:
+            logger.warning("no worker is up; waiting up to %.0f s for one to come back", PATIENCE_S)
+            self._told_absence = True
 
     def _hand_out(self) -> None:
         # A shard to each worker, then a second and a third: the last shards are spread over all.

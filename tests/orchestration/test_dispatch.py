@@ -310,3 +310,19 @@ def test_a_straggler_is_given_to_an_idle_worker_too_and_not_waited_for(
     assert len(list(tmp_path.glob("0-a.*"))) == 2
     assert len(list(tmp_path.glob("0-c.ended.*"))) == 1
     (tmp_path / "ended").touch()
+
+
+def test_a_run_without_any_worker_ends_when_its_patience_does(
+    run_tasks: RunTasks, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(dispatch, "TELL_ABSENCE_AFTER_S", 0.0)
+    monkeypatch.setattr(dispatch, "PATIENCE_S", 0.3)
+    assert drain(run_tasks(behave, actor_class=AbsentActor), r"no worker is left.*resume") == []
+    assert "no worker is up; waiting" in caplog.text
+
+
+class AbsentActor(FakeActor):
+    """Does not come up."""
+
+    def load(self) -> None:
+        time.sleep(3600)
