@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from typing import Any
 
 import ray
@@ -61,7 +62,8 @@ def start_actors(
     is_ours = started_here and not os.environ.get("RAY_ADDRESS")
     actors: list[ActorHandle] = []
     try:
-        with sigterm_as_unfinished():  # Ray has set a handler of its own
+        # Ray has set a handler of its own.
+        with sigterm_as_unfinished(), _no_ray_on_stdout():
             num_places = _count_places(device)
             if num_decoders and device == "cpu":
                 num_places -= 1  # or no decoder ever gets a core
@@ -84,10 +86,16 @@ def start_actors(
             yield actors
     finally:
         if started_here:
-            ray.shutdown()
+            with _no_ray_on_stdout():
+                ray.shutdown()
         else:
             for actor in actors:
                 ray.kill(actor)
+
+
+def _no_ray_on_stdout() -> AbstractContextManager[object]:
+    """Keep stdout for --json: Ray tells there who has died, and at its end the rest of it."""
+    return redirect_stdout(sys.stderr)
 
 
 def _start_ray(num_workers: int, num_decoders: int) -> None:

@@ -14,7 +14,7 @@ import fsspec
 import numpy as np
 import pytest
 import soundfile as sf
-from chaos_proxy import Chaos, ChaosProxy
+from chaos_proxy import ChaosProxy
 from faulty import VARIABLE, Faults
 
 from ser_model import retrying, storage
@@ -58,7 +58,6 @@ def memory() -> Iterator[str]:
     yield "memory://tests"
     fsspec.filesystem("memory").store.clear()
     fsspec.filesystem("memory").pseudo_dirs[:] = [""]
-    fsspec.filesystem("memory").pseudo_dirs[:] = [""]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +86,9 @@ def chaotic_s3(
     monkeypatch.setitem(fsspec.config.conf, "s3", settings)
     monkeypatch.setenv("FSSPEC_S3", json.dumps(settings))  # a subprocess reads it
     monkeypatch.setenv("AWS_ENDPOINT_URL", chaos_proxy.endpoint)
-    chaos_proxy.struck.clear()
+    chaos_proxy.calm()
     yield ChaoticStore(uri=f"s3://{BUCKET}/{request.node.name}", proxy=chaos_proxy)
-    chaos_proxy.chaos = Chaos()
+    chaos_proxy.calm()
 
 
 @pytest.fixture

@@ -56,14 +56,14 @@ class ChaosProxy:
         chaos: what trouble is made from now on.
         endpoint: where the proxy listens.
         struck: how often each trouble was made.
+        num_requests: how many came.
+        down_after: so many are answered as `chaos` says, all later ones with 503; None: no end.
         heeds_conditions: False: the store is one of those that do not know If-None-Match.
     """
 
     def __init__(self, store: str, *, seed: int = 0) -> None:
         """Listen on a free port, for the store at the URL `store`."""
-        self.chaos = Chaos()
-        self.struck: Counter[str] = Counter()
-        self.heeds_conditions = True
+        self.calm()
         self._random = random.Random(seed)
         self._lock = threading.Lock()
         self.closing = threading.Event()
@@ -75,6 +75,14 @@ class ChaosProxy:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()
 
+    def calm(self) -> None:
+        """Make no trouble any more, and forget what was."""
+        self.chaos = Chaos()
+        self.struck: Counter[str] = Counter()
+        self.num_requests = 0
+        self.down_after: int | None = None
+        self.heeds_conditions = True
+
     def close(self) -> None:
         """Stop listening."""
         self.closing.set()
@@ -85,6 +93,10 @@ class ChaosProxy:
     def draw(self) -> str:
         """Draw the trouble of one request; "" for none."""
         with self._lock:
+            self.num_requests += 1
+            if self.down_after is not None and self.num_requests > self.down_after:
+                self.struck["down"] += 1
+                return "slow_down"
             point = self._random.random()
             for trouble, share in asdict(self.chaos).items():
                 point -= share
