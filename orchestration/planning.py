@@ -87,6 +87,7 @@ def plan_run(
     split: str | None = None,
     devices: str = "auto",
     num_workers: int | str | None = None,
+    num_decoders: int = 0,
     dtype: str = "auto",
     local: bool = False,
     price_per_hour: float | None = None,
@@ -102,6 +103,7 @@ def plan_run(
         split: likewise.
         devices: likewise.
         num_workers: likewise; of a range, the minimum is measured and the maximum planned for.
+        num_decoders: likewise.
         dtype: likewise.
         local: likewise.
         price_per_hour: of one device: a GPU, or a core; None where no cost is wanted.
@@ -118,7 +120,7 @@ def plan_run(
         raise ConfigError(f"--sample-s {sample_s:g} is not a positive number of seconds")
     if price_per_hour is not None and not price_per_hour >= 0:
         raise ConfigError(f"--price-per-hour {price_per_hour:g} is negative")
-    hardware = choose_hardware(devices, num_workers, dtype, local=local)
+    hardware = choose_hardware(devices, num_workers, dtype, local=local, num_decoders=num_decoders)
     # As workers see it, whatever folder they run in.
     source = source_uri if storage.is_absolute(source_uri) else str(Path(source_uri).absolute())
     try:

@@ -121,7 +121,7 @@ def probe_speed(
     else:
         # Of a cluster that grows, what is there at the beginning is measured.
         num_wanted = min(hardware.workers.minimum, plan.num_shards)
-        workers = _workers(arguments, num_wanted)
+        workers = _workers(arguments, num_wanted, hardware.num_decoders)
     with workers as (num_workers, score):
         startup_s = time.monotonic() - started
         pieces = _Pieces(plan, durations, seed)
@@ -243,7 +243,9 @@ def _score_round(plan: ShardPlan, tasks: Sequence[ShardTask], score: Score) -> _
 
 
 @contextmanager
-def _workers(arguments: Mapping[str, Any], num_workers: int) -> Iterator[tuple[int, Score]]:
+def _workers(
+    arguments: Mapping[str, Any], num_workers: int, num_decoders: int
+) -> Iterator[tuple[int, Score]]:
     """Start Ray actors; yield how many there is room for, and how they score."""
     # Only here, so that --local does without Ray.
     import ray
@@ -252,7 +254,7 @@ def _workers(arguments: Mapping[str, Any], num_workers: int) -> Iterator[tuple[i
     from orchestration.dispatch import Dispatcher
 
     workers = WorkerRange(minimum=num_workers, maximum=num_workers)
-    with start_actors(arguments, workers, arguments["device"]) as actors:
+    with start_actors(arguments, workers, arguments["device"], num_decoders=num_decoders) as actors:
         ready, _ = ray.wait(
             [actor.load.remote() for actor in actors],
             num_returns=len(actors),

@@ -7,6 +7,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from orchestration.commands.summary import Summary
+from ser_model.schema import MAX_SEGMENT_S
 
 if TYPE_CHECKING:
     from orchestration.planning import RunPlan
@@ -27,12 +28,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", metavar="N|MIN:MAX", help="measured: MIN (default: one a core or GPU)"
     )
     parser.add_argument(
+        "--decoders", type=int, default=0, metavar="N", help="as for `serval score`"
+    )
+    parser.add_argument(
         "--dtype",
         choices=("auto", "float32", "bfloat16"),
         default="auto",
         help="of the arithmetic; auto is bfloat16 on GPUs and float32 on CPUs",
     )
     parser.add_argument("--local", action="store_true", help="one worker in this process, no Ray")
+    parser.add_argument(
+        "--max-segment",
+        type=float,
+        default=MAX_SEGMENT_S,
+        metavar="SECONDS",
+        help="longer segments are rejected (default: %(default)g)",
+    )
     parser.add_argument(
         "--price-per-hour", type=float, metavar="X", help="of one device: a GPU, or a core"
     )
@@ -55,10 +66,12 @@ def run(args: argparse.Namespace) -> Summary:
         split=args.split,
         devices=args.devices,
         num_workers=args.workers,
+        num_decoders=args.decoders,
         dtype=args.dtype,
         local=args.local,
         price_per_hour=args.price_per_hour,
         sample_s=args.sample_s,
+        max_segment_s=args.max_segment,
     )
     return Summary(text=_text(plan, args.price_per_hour), data=dataclasses.asdict(plan))
 
