@@ -13,7 +13,8 @@ import platform
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,9 @@ TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 EXPERIMENT = "serval"
 FLAVOR = "serval"
+PARENT_TAG = "mlflow.parentRunId"
+TRAINING_RECORD = "train.json"
+"""What `serval train` writes beside a model: recipe, data, history. It goes with the model."""
 
 
 def tracking_uri() -> str:
@@ -72,41 +76,78 @@ def _make_store(path: Path) -> None:
         storage.create_if_absent(str(path), made.read_bytes())
 
 
-def log_run(
+def begin_run(
     client: MlflowClient,
     *,
     name: str,
     params: Mapping[str, object],
-    curves: Sequence[Mapping[str, float]],
     tags: Mapping[str, str],
+    parent_id: str | None = None,
 ) -> str:
-    """Log a finished training as an MLflow run.
+    """Begin an MLflow run; it shows as running until `end_run`.
 
     Args:
         client: the store.
         name: of the run.
         params: by name; nested ones come with dotted names.
-        curves: metrics by name, one mapping an epoch.
         tags: by name.
+        parent_id: the run that this one is shown below.
 
     Returns:
         The run's id.
     """
-    from mlflow.entities import Metric, Param
+    from mlflow.entities import Param
 
-    run = client.create_run(_experiment(client).experiment_id, run_name=name, tags=dict(tags))
+    parent = {} if parent_id is None else {PARENT_TAG: parent_id}
+    run = client.create_run(
+        _experiment(client).experiment_id, run_name=name, tags={**tags, **parent}
+    )
     run_id: str = run.info.run_id
-    now_ms = run.info.start_time
-    metrics = [
-        Metric(metric, value, now_ms, epoch)
-        for epoch, values in enumerate(curves, start=1)
-        for metric, value in values.items()
-    ]
-    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()])
-    for start in range(0, len(metrics), 1000):  # MLflow takes no more at a time
-        client.log_batch(run_id, metrics=metrics[start : start + 1000])
-    client.set_terminated(run_id)
+    entries = [Param(key, str(value)) for key, value in params.items()]
+    for start in range(0, len(entries), 100):  # MLflow takes no more at a time
+        client.log_batch(run_id, params=entries[start : start + 100])
     return run_id
+
+
+def resume_run(client: MlflowClient, run_id: str) -> bool:
+    """Go on with a run; False where this store does not have it."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.update_run(run_id, status="RUNNING")
+    except MlflowException:
+        return False
+    return True
+
+
+def log_metrics(
+    client: MlflowClient, run_id: str, values: Mapping[str, float], *, step: int
+) -> None:
+    """Add a point to the curves of a run."""
+    from mlflow.entities import Metric
+
+    now_ms = time.time_ns() // 1_000_000
+    metrics = [Metric(name, value, now_ms, step) for name, value in values.items()]
+    client.log_batch(run_id, metrics=metrics)
+
+
+def last_step(client: MlflowClient, run_id: str, metric: str) -> int:
+    """Return the step of the last point of a curve; 0 where there is none."""
+    return max((point.step for point in client.get_metric_history(run_id, metric)), default=0)
+
+
+def log_files(client: MlflowClient, run_id: str, files: Mapping[str, bytes]) -> None:
+    """Store files with a run."""
+    with tempfile.TemporaryDirectory() as temporary:
+        for name, data in files.items():
+            path = Path(temporary, name)
+            path.write_bytes(data)
+            client.log_artifact(run_id, str(path))
+
+
+def end_run(client: MlflowClient, run_id: str, *, failed: bool = False) -> None:
+    """End a run."""
+    client.set_terminated(run_id, "FAILED" if failed else "FINISHED")
 
 
 def log_model(
@@ -129,6 +170,9 @@ def log_model(
     )
     with tempfile.TemporaryDirectory() as temporary:
         save_model(model, temporary)
+        record = storage.join(folder, TRAINING_RECORD)
+        if storage.exists(record):
+            Path(temporary, TRAINING_RECORD).write_bytes(storage.read_bytes(record))
         _describe(model, temporary, run_id=run_id, model_id=logged.model_id)
         client.log_model_artifacts(logged.model_id, temporary)
     client.finalize_logged_model(logged.model_id, "READY")

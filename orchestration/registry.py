@@ -192,10 +192,11 @@ def list_models() -> list[RegisteredVersion]:
 
 
 def describe_model(uri: str) -> dict[str, Any]:
-    """Return what is known of a model: identity, configuration, size."""
+    """Return what is known of a model: identity, configuration, size, and how it was trained."""
     resolved = resolve_model(uri)
     model = resolved.load()
     return {
+        **_training_of(resolved),
         "uri": resolved.uri,
         "weights_sha256": resolved.weights_sha256,
         "folder": resolved.folder,
@@ -204,6 +205,19 @@ def describe_model(uri: str) -> dict[str, Any]:
         "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
         "min_duration_s": model.min_samples / 16_000,
     }
+
+
+def _training_of(resolved: ResolvedModel) -> dict[str, Any]:
+    """Return recipe and metrics from the record beside the weights, where there is one."""
+    if resolved.folder is None:
+        return {}
+    with _readable(resolved.folder) as folder:
+        uri = storage.join(folder, mlflow_store.TRAINING_RECORD)
+        if not storage.exists(uri):
+            return {}
+        record = storage.read_json(uri)
+    names = ("recipe_name", "recipe", "overrides", "best", "num_segments", "speakers_overlap")
+    return {name: record[name] for name in names if name in record}
 
 
 def _resolve_registered(uri: str) -> ResolvedModel:

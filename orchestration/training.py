@@ -1,75 +1,75 @@
-"""Train a recipe on a manifest: read, train, keep the best epoch, log and register it in MLflow.
+"""`serval train`: one training, or one for each seed and each fold, and what they come to.
 
-    manifest -> splits -> waveforms -> prepared inputs -> ser_model.training.train
-             -> DIR/{model.safetensors, config.json, train.json} -> MLflow run, version `candidate`
+    DIR/                      one seed, no folds: the model (see training_run.py)
+    DIR/seed-0/fold-01/ ...   several: a model each, one after the other
+    DIR/series.json           their metrics: each, mean and standard deviation, folds together
 
-`train.json` is written last and says what the model was made of: where it is there and says the
-same, nothing is trained again.
+Every training of a series resumes for itself; what is trained already is not trained again.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import logging
-from collections import Counter
+import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow as pa
+import torch
 
-from orchestration import mlflow_store
-from orchestration.progress import Progress
 from orchestration.registry import register_model
-from orchestration.training_data import TrainingData, read_training_data, with_splits
+from orchestration.training_log import RUN_NAME, TrainingLog, flatten
+from orchestration.training_predictions import PREDICTIONS_NAME, pooled_metrics
+from orchestration.training_run import (
+    CorpusReader,
+    TrainOptions,
+    TrainSummary,
+    identity_of,
+    input_store,
+    train_once,
+)
 from ser_model import storage
-from ser_model.manifest import TruthRange, read_manifest
+from ser_model.manifest import TruthRange
 from ser_model.models.base import Task
-from ser_model.models.storage import save_model, weights_sha256
-from ser_model.schema import ConfigError, ModelError, RunError
-from ser_model.training.loop import Epoch, TrainResult, new_model, train
-from ser_model.training.recipe import Recipe, load_recipe, to_mapping
+from ser_model.schema import ConfigError
+from ser_model.splits import Fold, make_folds
+from ser_model.training.checkpoint import to_json
+from ser_model.training.recipe import Recipe, load_recipe
 
 logger = logging.getLogger(__name__)
 
-RECORD_NAME = "train.json"
+SERIES_RECORD = "series.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainSummary:
-    """The end of a training.
+class SeriesSummary:
+    """The end of several trainings.
 
     Attributes:
-        output: folder of the model.
+        output: folder of them all.
         recipe: name of the recipe.
         task: dimensions or emotion.
-        num_segments: by split, as used.
-        num_rejected: segments of train and dev that could not be read.
-        num_without_truth: segments of train and dev that have no truth for the task.
-        best_epoch: the one that was kept.
-        num_epochs: how many there were.
-        dev: metrics of the best epoch on dev.
-        weights_sha256: of the model.
-        model_uri: pinned version in the registry; None where no name was given.
+        trainings: one for each seed and fold.
+        dev: mean and std (of the sample, n - 1) over the trainings, by metric.
+        test: likewise; None where test was not predicted.
+        pooled: mean and std over the seeds of the metrics of all folds together; None without
+            folds.
+        best: folder of the training that is best on dev.
+        model_uri: pinned version in the registry; None without a name, or with folds.
         version: its number alone.
-        resumed: whether the model was there already.
     """
 
     output: str
     recipe: str
     task: Task
-    num_segments: Mapping[str, int]
-    num_rejected: int
-    num_without_truth: int
-    best_epoch: int
-    num_epochs: int
-    dev: Mapping[str, float]
-    weights_sha256: str
+    trainings: tuple[TrainSummary, ...]
+    dev: Mapping[str, Mapping[str, float | None]]
+    test: Mapping[str, Mapping[str, float | None]] | None
+    pooled: Mapping[str, Mapping[str, float | None]] | None
+    best: str
     model_uri: str | None
     version: str | None
-    resumed: bool
 
 
 def train_recipe(
@@ -81,190 +81,213 @@ def train_recipe(
     name: str | None = None,
     overrides: Sequence[str] = (),
     truth_range: TruthRange = (0.0, 1.0),
-) -> TrainSummary:
-    """Train a model and, with a name, register it.
+    devices: str = "auto",
+    num_workers: int = 1,
+) -> TrainSummary | SeriesSummary:
+    """Train a recipe and, with a name, log it in MLflow and register the model.
 
     Args:
         recipe_name: one of `list_recipes()`.
         manifest_uri: with truth, `speaker_id` and perhaps `split`.
         output: folder of the model, a path or a URI.
         target: dimensions or emotion; None for what the recipe says.
-        name: registered model; None to register nothing.
+        name: registered model; None to put nothing into MLflow.
         overrides: "key=value" for the recipe's fields.
         truth_range: scale of the dimensions in the manifest.
+        devices: auto, cpu or cuda.
+        num_workers: processes that train together, each with a core or a GPU of its own.
 
     Raises:
         InputError: the recipe, the manifest or the folder cannot be used.
         TooManyRejectedError: too many recordings could not be read.
+        UnfinishedError: a worker died.
     """
-    recipe = resolve_recipe(recipe_name, target, overrides)
-    identity = _identity(recipe_name, recipe, manifest_uri, truth_range)
-    record = _finished(output, identity)
-    resumed = record is not None
-    if record is None:
-        table = with_splits(read_manifest(manifest_uri, truth_range=truth_range), seed=recipe.seed)
-        record = _train(recipe, table, output, identity)
-    number = None if name is None else _register(record, output, name)
-    best = record["history"][record["best_epoch"] - 1]
-    return TrainSummary(
+    words = all_overrides(target, overrides)
+    options = TrainOptions(
+        recipe_name=recipe_name,
+        recipe=load_recipe(recipe_name, words),
+        overrides=words,
+        manifest_uri=manifest_uri,
+        truth_range=truth_range,
         output=output,
-        recipe=recipe_name,
-        task=recipe.task,
-        num_segments=record["num_segments"],
-        num_rejected=len(record["rejections"]),
-        num_without_truth=record["num_without_truth"],
-        best_epoch=record["best_epoch"],
-        num_epochs=len(record["history"]),
-        dev=best["dev"],
-        weights_sha256=record["weights_sha256"],
-        model_uri=None if number is None else f"models:/{name}/{number}",
-        version=number,
-        resumed=resumed,
+        name=name,
+        device=choose_device(devices),
+        num_workers=num_workers,
     )
+    if num_workers < 1:
+        raise ConfigError(f"--workers {num_workers}: at least one is needed")
+    store = input_store(output, num_workers)
+    try:
+        reader = CorpusReader(manifest_uri, truth_range, store)
+        if is_series(options.recipe):
+            return _train_series(options, reader)
+        return train_once(options, reader)
+    finally:
+        store.delete()
 
 
-def resolve_recipe(name: str, target: Task | None, overrides: Sequence[str]) -> Recipe:
-    """Return a recipe with its overrides; `target` is one of them, and the last.
+def all_overrides(target: Task | None, overrides: Sequence[str]) -> tuple[str, ...]:
+    """Return the overrides with `--target` as the last of them."""
+    return (*overrides, *(() if target is None else (f"task={target}",)))
+
+
+def is_series(recipe: Recipe) -> bool:
+    """Tell whether a recipe asks for several trainings."""
+    return recipe.num_seeds > 1 or recipe.data.fold_by is not None
+
+
+def choose_device(devices: str) -> str:
+    """Return "cpu" or "cuda".
 
     Raises:
-        ConfigError: as `load_recipe`.
+        ConfigError: there is no such device.
     """
-    task = () if target is None else (f"task={target}",)
-    return load_recipe(name, (*overrides, *task))
+    if devices not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"--devices {devices!r} is none of auto, cpu, cuda")
+    has_cuda = torch.cuda.is_available()
+    if devices == "cuda" and not has_cuda:
+        raise ConfigError("--devices cuda: this machine has no GPU that torch can use")
+    return "cuda" if devices != "cpu" and has_cuda else "cpu"
 
 
-def _identity(
-    recipe_name: str, recipe: Recipe, manifest_uri: str, truth_range: TruthRange
-) -> dict[str, Any]:
-    """Return all that decides the weights, as far as it can be known without reading audio."""
-    try:
-        manifest_sha256 = hashlib.sha256(storage.read_bytes(manifest_uri)).hexdigest()
-    except OSError:
-        manifest_sha256 = ""  # `read_manifest` says what is wrong with it
-    return {
-        "recipe_name": recipe_name,
-        "recipe": to_plain(to_mapping(recipe)),
-        "manifest_sha256": manifest_sha256,
-        "truth_range": list(truth_range),
-    }
-
-
-def to_plain(value: object) -> Any:  # noqa: ANN401  JSON is untyped
-    """Return a value as it comes back from JSON: tuples are lists."""
-    if isinstance(value, Mapping):
-        return {key: to_plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_plain(item) for item in value]
-    return value
-
-
-def _finished(output: str, identity: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the record of a finished training of the same, None where there is none."""
-    uri = storage.join(output, RECORD_NAME)
-    try:
-        record = storage.read_json(uri)
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise RunError(f"{uri} is no record of a training; choose another --output") from error
-    differing = [key for key, value in identity.items() if record.get(key) != value]
-    if differing:
-        raise RunError(
-            f"{output} holds a model that was trained otherwise ({', '.join(differing)} differ); "
-            "choose another --output, or delete that folder"
+def _train_series(options: TrainOptions, reader: CorpusReader) -> SeriesSummary:
+    recipe = options.recipe
+    parent = None
+    if options.name is not None:
+        record = identity_of(options)
+        parent = TrainingLog(
+            options.output,
+            name=f"{options.name} {options.recipe_name}",
+            params=flatten(record["recipe"]),
+            tags={"recipe_name": options.recipe_name},
         )
-    if weights_sha256(output) != record["weights_sha256"]:
-        raise ModelError(f"the weights in {output} are not those that {RECORD_NAME} speaks of")
-    logger.info("%s is trained already", output)
-    return record
-
-
-def _train(
-    recipe: Recipe, table: pa.Table, output: str, identity: Mapping[str, Any]
-) -> dict[str, Any]:
-    data = read_training_data(recipe, table)
-    _log_data(data)
-    with Progress("train", total=recipe.num_epochs, unit="epochs") as progress:
-
-        def show(epoch: Epoch) -> None:
-            progress.advance(loss=round(epoch.loss, 3), dev=round(epoch.dev["selection"], 3))
-
-        try:
-            result = train(
-                recipe,
-                new_model(recipe, data.targets),
-                data.examples["train"],
-                data.examples["dev"],
-                on_epoch=show,
+    seeds = range(recipe.seed, recipe.seed + recipe.num_seeds)
+    plans = [(seed, fold) for seed in seeds for fold in _folds(recipe, reader)]
+    trainings = []
+    for number, (seed, fold) in enumerate(plans, start=1):
+        logger.info("training %d of %d: seed %d%s", number, len(plans), seed, _shown(fold))
+        part = replace(
+            options,
+            recipe=replace(recipe, seed=seed, num_seeds=1),
+            output=storage.join(options.output, *_folders(recipe, seed, fold)),
+            register=False,
+            parent_run=None if parent is None else parent.run_id,
+            fold=fold,
+        )
+        trainings.append(train_once(part, reader))
+    summary = _summarise(options, trainings, reader, list(seeds))
+    if parent is not None:
+        parent.finish(
+            {"recipe": identity_of(options)["recipe"], **_json(summary)}, metrics=_flat(summary)
+        )
+        if recipe.data.fold_by is None:
+            version = register_model(
+                summary.best, name=str(options.name), run_id=_run_of(summary.best)
             )
-        except ValueError as error:
-            raise ConfigError(f"recipe {identity['recipe_name']}: {error}") from error
-    save_model(result.model, output)
-    record = {**identity, **_outcome(data, result), "seed": recipe.seed}
-    storage.write_json(storage.join(output, RECORD_NAME), record)
-    return record
+            uri = f"models:/{options.name}/{version}"
+            summary = replace(summary, model_uri=uri, version=version)
+    storage.write_json(storage.join(options.output, SERIES_RECORD), _json(summary))
+    return summary
 
 
-def _outcome(data: TrainingData, result: TrainResult) -> dict[str, Any]:
-    return {
-        "task": result.model.task,
-        "targets": list(data.targets),
-        "num_segments": {split: len(examples) for split, examples in data.examples.items()},
-        "num_without_truth": data.num_without_truth,
-        "rejections": [dataclasses.asdict(rejection) for rejection in data.rejections],
-        "audio_sha256": data.audio_sha256,
-        "speakers_checked": data.speakers_checked,
-        "history": [dataclasses.asdict(epoch) for epoch in result.history],
-        "best_epoch": result.best_epoch,
-        "weights_sha256": weights_sha256(result.model),
-        "code_version": version("serval"),
-        "torch_version": version("torch"),
-    }
-
-
-def _log_data(data: TrainingData) -> None:
-    counts = ", ".join(f"{split} {len(examples)}" for split, examples in data.examples.items())
-    logger.info("segments: %s", counts)
-    if data.num_without_truth:
-        logger.warning("%d segments have no truth and are not used", data.num_without_truth)
-    reasons = Counter(str(rejection.reason) for rejection in data.rejections)
-    for reason, number in sorted(reasons.items()):
-        logger.warning("%d segments rejected: %s", number, reason)
-
-
-def _register(record: Mapping[str, Any], output: str, name: str) -> str:
-    """Log the training as an MLflow run and its model as a version; what is there is kept."""
-    client = mlflow_store.open_client()
-    run_id = mlflow_store.log_run(
-        client,
-        name=f"{name} {record['recipe_name']}",
-        params={
-            **flatten(record["recipe"]),
-            **{f"num_segments.{split}": n for split, n in record["num_segments"].items()},
-        },
-        curves=[{"loss": epoch["loss"], **_dev(epoch)} for epoch in record["history"]],
-        tags={
-            key: str(record[key])
-            for key in ("recipe_name", "manifest_sha256", "audio_sha256", "code_version")
-        },
+def _folds(recipe: Recipe, reader: CorpusReader) -> Sequence[Fold | None]:
+    data = recipe.data
+    if data.fold_by is None:
+        return [None]
+    return make_folds(
+        reader.manifest,
+        data.fold_by,
+        num_folds=data.num_folds,
+        dev_within=data.dev_within,
+        seed=data.seed,
     )
-    return register_model(output, name=name, run_id=run_id)
 
 
-def _dev(epoch: Mapping[str, Any]) -> dict[str, float]:
-    return {f"dev.{metric}": value for metric, value in epoch["dev"].items()}
+def _folders(recipe: Recipe, seed: int, fold: Fold | None) -> list[str]:
+    """Return the folders of a training below the series': only what tells it from the others."""
+    of_seed = [f"seed-{seed}"] if recipe.num_seeds > 1 else []
+    return of_seed + ([] if fold is None else [fold.name])
 
 
-def flatten(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
-    """Return a nested mapping as one with dotted names.
+def _shown(fold: Fold | None) -> str:
+    return "" if fold is None else f", {fold.name} ({', '.join(fold.held_out)} held out)"
 
-    >>> flatten({"head": {"size": 2}, "seed": 0})
-    {'head.size': 2, 'seed': 0}
+
+def _summarise(
+    options: TrainOptions,
+    trainings: Sequence[TrainSummary],
+    reader: CorpusReader,
+    seeds: Sequence[int],
+) -> SeriesSummary:
+    tests = [training.test for training in trainings if training.test is not None]
+    best = max(trainings, key=lambda training: training.dev["selection"] or float("-inf"))
+    return SeriesSummary(
+        output=options.output,
+        recipe=options.recipe_name,
+        task=trainings[0].task,
+        trainings=tuple(trainings),
+        dev=mean_and_std([training.dev for training in trainings]),
+        test=mean_and_std(tests) if tests else None,
+        pooled=_pool(options, trainings, reader, seeds),
+        best=best.output,
+        model_uri=None,
+        version=None,
+    )
+
+
+def _pool(
+    options: TrainOptions,
+    trainings: Sequence[TrainSummary],
+    reader: CorpusReader,
+    seeds: Sequence[int],
+) -> Mapping[str, Mapping[str, float | None]] | None:
+    """Put the test predictions of each seed's folds into one file, and measure them together."""
+    if options.recipe.data.fold_by is None:
+        return None
+    num_folds = len(trainings) // len(seeds)
+    pooled = []
+    for number, seed in enumerate(seeds):
+        of_seed = trainings[number * num_folds : (number + 1) * num_folds]
+        tables = [
+            storage.read_table(storage.join(part.output, PREDICTIONS_NAME)) for part in of_seed
+        ]
+        table = pa.concat_tables(tables)
+        folders = _folders(options.recipe, seed, None)
+        storage.write_table(storage.join(options.output, *folders, PREDICTIONS_NAME), table)
+        pooled.append(pooled_metrics(table, reader.manifest, options.recipe))
+    return mean_and_std(pooled)
+
+
+def mean_and_std(
+    rows: Sequence[Mapping[str, float | None]],
+) -> dict[str, dict[str, float | None]]:
+    """Return mean and standard deviation (n - 1) by metric; null where a value or a second is not.
+
+    >>> mean_and_std([{"accuracy": 0.5}, {"accuracy": 0.7}])["accuracy"]["mean"]
+    0.6
     """
-    flat: dict[str, object] = {}
-    for key, value in mapping.items():
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+    result: dict[str, dict[str, float | None]] = {}
+    for metric in rows[0]:
+        values = [row[metric] for row in rows]
+        known = [value for value in values if value is not None]
+        whole = len(known) == len(values)
+        result[metric] = {
+            "mean": statistics.fmean(known) if whole else None,
+            "std": statistics.stdev(known) if whole and len(known) > 1 else None,
+        }
+    return result
+
+
+def _json(summary: SeriesSummary) -> dict[str, Any]:
+    content: dict[str, Any] = to_json(asdict(summary))
+    return content
+
+
+def _flat(summary: SeriesSummary) -> dict[str, float]:
+    groups = {"dev": summary.dev, "test": summary.test or {}, "pooled": summary.pooled or {}}
+    return {name: value for name, value in flatten(groups).items() if isinstance(value, float)}
+
+
+def _run_of(output: str) -> str:
+    run_id: str = storage.read_json(storage.join(output, RUN_NAME))["run_id"]
+    return run_id

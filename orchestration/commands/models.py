@@ -56,12 +56,14 @@ def _list(args: argparse.Namespace) -> Summary:
 
 def _show(args: argparse.Namespace) -> Summary:
     from orchestration.registry import describe_model
+    from orchestration.training_log import flatten
 
     facts = describe_model(args.uri)
-    width = max(map(len, facts))
+    flat = flatten(facts)
+    width = max(map(len, flat))
     lines = [
-        f"{name:<{width}}  {', '.join(value) if isinstance(value, list) else value}"
-        for name, value in facts.items()
+        f"{name:<{width}}  {', '.join(map(str, value)) if isinstance(value, list) else value}"
+        for name, value in flat.items()
     ]
     return Summary(text="\n".join(lines), data=facts)
 

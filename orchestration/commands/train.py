@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING
 from orchestration.commands.summary import Summary
 
 if TYPE_CHECKING:
-    from orchestration.training import TrainSummary
+    from collections.abc import Iterator, Mapping
+
+    from orchestration.training import SeriesSummary
+    from orchestration.training_run import TrainSummary
 
 HELP = "train a model on the train split of a manifest, keep the best on dev, register it"
+HIDDEN_METRICS = ("selection", "concordance_cc", "loss")
+"""In the JSON summary alone: the others say it in more detail."""
+
 EXAMPLE = "serval train demo --manifest manifest.csv --output model --name demo --set seed=1"
 
 
@@ -42,6 +48,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LOW:HIGH",
         help="scale of arousal, dominance, valence in M (default: %(default)s)",
     )
+    parser.add_argument(
+        "--devices",
+        default="auto",
+        choices=("auto", "cpu", "cuda"),
+        help="what to train on (default: a GPU where there is one)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that train together, each on a core or a GPU (default: %(default)s)",
+    )
     parser.add_argument("--list", action="store_true", help="print the recipes, one a line")
     parser.add_argument("--dry-run", action="store_true", help="print the resolved recipe")
 
@@ -59,6 +78,7 @@ def run(args: argparse.Namespace) -> Summary:
     if args.manifest is None or args.output is None:
         raise ConfigError("serval train needs --manifest M and --output DIR")
     from orchestration.training import train_recipe
+    from orchestration.training_run import TrainSummary
     from ser_model.manifest import parse_truth_range
 
     summary = train_recipe(
@@ -69,41 +89,97 @@ def run(args: argparse.Namespace) -> Summary:
         name=args.name,
         overrides=args.overrides,
         truth_range=parse_truth_range(args.truth_range),
+        devices=args.devices,
+        num_workers=args.workers,
     )
-    return Summary(text=_text(summary), data=dataclasses.asdict(summary))
+    text = _text(summary) if isinstance(summary, TrainSummary) else _series_text(summary)
+    return Summary(text=text, data=dataclasses.asdict(summary))
 
 
 def _list_recipes() -> Summary:
     from ser_model.training.recipe import list_recipes, load_recipe
 
     recipes = {name: load_recipe(name).description for name in list_recipes()}
-    lines = [f"{name:<12} {description}" for name, description in recipes.items()]
+    width = max(map(len, recipes))
+    lines = [f"{name:<{width}}  {description}" for name, description in recipes.items()]
     return Summary(text="\n".join(lines), data={"recipes": recipes})
 
 
 def _show_recipe(args: argparse.Namespace) -> Summary:
+    from orchestration.training import all_overrides
+    from ser_model.training.checkpoint import to_json
+    from ser_model.training.recipe import load_recipe, to_mapping
+
+    overrides = all_overrides(args.target, args.overrides)
+    recipe = to_json(to_mapping(load_recipe(args.recipe, overrides)))
+    original = to_json(to_mapping(load_recipe(args.recipe)))
+    overridden = {override.partition("=")[0] for override in overrides}
+    return Summary(
+        text="\n".join(_yaml_lines(recipe, original, overridden)),
+        data={"recipe": recipe, "overrides": list(overrides)},
+    )
+
+
+def _yaml_lines(
+    recipe: Mapping[str, object], original: object, overridden: set[str], path: str = ""
+) -> Iterator[str]:
+    """Yield a recipe as YAML; what an override has set says so, and what it was before."""
     import yaml
 
-    from orchestration.training import resolve_recipe, to_plain
-    from ser_model.training.recipe import to_mapping
-
-    recipe = to_plain(to_mapping(resolve_recipe(args.recipe, args.target, args.overrides)))
-    text = yaml.safe_dump(recipe, sort_keys=False, default_flow_style=None).rstrip()
-    return Summary(text=text, data={"recipe": recipe})
+    indent = "  " * path.count(".")
+    for name, value in recipe.items():
+        before = original.get(name) if isinstance(original, dict) else None
+        if isinstance(value, dict):
+            yield f"{indent}{name}:"
+            yield from _yaml_lines(value, before, overridden, f"{path}{name}.")
+            continue
+        shown, was = (
+            yaml.safe_dump(item, default_flow_style=True, width=1000).removesuffix("...\n").strip()
+            for item in (value, before)
+        )
+        mark = f"  # overridden, was {was}" if f"{path}{name}" in overridden else ""
+        yield f"{indent}{name}: {shown}{mark}"
 
 
 def _text(summary: TrainSummary) -> str:
     splits = ", ".join(f"{split} {number}" for split, number in summary.num_segments.items())
-    dev = ", ".join(
-        f"{metric} {value:.3f}" for metric, value in summary.dev.items() if metric != "selection"
-    )
     lines = [
         f"{'was trained already' if summary.resumed else 'trained'}: recipe {summary.recipe}, "
         f"{summary.task}, segments {splits}",
         f"{summary.num_rejected} segments rejected, {summary.num_without_truth} without truth",
-        f"best of {summary.num_epochs} epochs: {summary.best_epoch}; on dev {dev}",
-        f"model: {summary.output} (sha256 {summary.weights_sha256[:12]})",
+        f"best of {summary.num_epochs} epochs: {summary.best_epoch}; on dev {_values(summary.dev)}",
     ]
+    if summary.test is not None:
+        lines.append(f"on test {_values(summary.test)}")
+    lines.append(f"model: {summary.output} (sha256 {summary.weights_sha256[:12]})")
     if summary.model_uri is not None:
         lines.append(f"registered: {summary.model_uri}")
     return "\n".join(lines)
+
+
+def _series_text(summary: SeriesSummary) -> str:
+    lines = [f"trained: recipe {summary.recipe}, {summary.task}, {len(summary.trainings)} times"]
+    for training in summary.trainings:
+        on_test = "" if training.test is None else f"; on test {_values(training.test)}"
+        lines.append(f"  {training.output}: on dev {_values(training.dev)}{on_test}")
+    groups = {"dev": summary.dev, "test": summary.test, "all folds together": summary.pooled}
+    for group, metrics in groups.items():
+        for metric, value in (metrics or {}).items():
+            if metric not in HIDDEN_METRICS:
+                std = "" if value["std"] is None else f" +- {_shown(value['std'])}"
+                lines.append(f"{group}: {metric} {_shown(value['mean'])}{std}")
+    if summary.model_uri is not None:
+        lines.append(f"registered, best on dev: {summary.model_uri} ({summary.best})")
+    return "\n".join(lines)
+
+
+def _values(metrics: Mapping[str, float | None]) -> str:
+    return ", ".join(
+        f"{metric} {_shown(value)}"
+        for metric, value in metrics.items()
+        if metric not in HIDDEN_METRICS
+    )
+
+
+def _shown(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"

@@ -146,6 +146,7 @@ class _Line:
     def train(self) -> Mapping[str, object]:
         from orchestration.registry import set_alias
         from orchestration.training import train_recipe
+        from orchestration.training_run import TrainSummary
 
         summary = train_recipe(
             "demo",
@@ -154,6 +155,7 @@ class _Line:
             name=MODEL_NAME,
             overrides=(f"seed={self.config.seed}",),
         )
+        assert isinstance(summary, TrainSummary), "the demo's recipe has one seed"
         assert summary.version is not None, "a training with a name is registered"
         set_alias(MODEL_NAME, "champion", summary.version)
         return {"model_uri": summary.model_uri, "weights_sha256": summary.weights_sha256}

@@ -1,4 +1,4 @@
-"""The training loop: seeded, best-on-dev, over inputs that were prepared once.
+"""The training loop: seeded, best-on-dev, resumable, over inputs that were prepared once.
 
 Shapes: B batch, T frames (or samples), D dimensions, K scores.
 """
@@ -6,65 +6,53 @@ Shapes: B batch, T frames (or samples), D dimensions, K scores.
 from __future__ import annotations
 
 import math
+import random
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ser_model.audio import SAMPLING_RATE_HZ
-from ser_model.metrics.concordance import concordance_cc
-from ser_model.metrics.recall import accuracy, unweighted_average_recall
 from ser_model.models.base import EmotionModel, build_model
-from ser_model.training.losses import concordance_loss, inverse_frequency_weights
+from ser_model.models.head import Head
+from ser_model.training.batches import Batch, Inputs, epochs, read_ahead
+from ser_model.training.checkpoint import Checkpoints, Evaluation, Progress, State
+from ser_model.training.evaluation import ALONE, dev_metrics, score_batch, score_examples
+from ser_model.training.examples import Example, truth_of
+from ser_model.training.losses import make_loss
+from ser_model.training.optimisers import (
+    load_optimiser_tensors,
+    make_optimiser,
+    optimiser_tensors,
+    rate_factor,
+)
 from ser_model.training.recipe import Recipe
-
-POOL_BATCHES = 8
-"""Training sorts this many random batches' worth of segments by length at a time: little is cropped
-away to make a batch even, and yet a batch mixes speakers and emotions."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Example:
-    """A segment as training sees it.
-
-    Attributes:
-        segment_id: the segment.
-        duration_s: its length.
-        inputs: what `EmotionModel.prepare` made of its waveform, [T, ...].
-        truth: [D] the dimensions, 0 to 1; or the index of the emotion, [].
-    """
-
-    segment_id: str
-    duration_s: float
-    inputs: Tensor
-    truth: Tensor
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Epoch:
-    """One line of the history.
-
-    Attributes:
-        epoch: counted from 1.
-        loss: mean over the training batches.
-        dev: metrics on the whole of dev, by name; `selection` is what the best epoch is chosen by.
-    """
-
-    epoch: int
-    loss: float
-    dev: dict[str, float]
+from ser_model.training.workers import Workers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainResult:
-    """A trained model, in eval mode with the weights of its best epoch, and how it came to be."""
+    """A trained model, in eval mode with its best weights on dev, and how it came to be.
+
+    Attributes:
+        model: on the CPU.
+        history: all looks at dev.
+        best: the one whose weights were kept.
+    """
 
     model: EmotionModel
-    history: tuple[Epoch, ...]
-    best_epoch: int
+    history: tuple[Evaluation, ...]
+    best: Evaluation
+
+
+def new_model(recipe: Recipe, targets: Sequence[str]) -> EmotionModel:
+    """Return the untrained model of a recipe."""
+    return build_model(recipe.model_config(targets), recipe.seed)
 
 
 def train(
@@ -73,184 +61,225 @@ def train(
     train_set: Sequence[Example],
     dev_set: Sequence[Example],
     *,
-    on_epoch: Callable[[Epoch], None] | None = None,
+    on_evaluation: Callable[[Evaluation], None] | None = None,
+    checkpoints: Checkpoints | None = None,
+    workers: Workers = ALONE,
+    device: str = "cpu",
 ) -> TrainResult:
-    """Train a model and keep the epoch that is best on dev.
+    """Train a model and keep the weights that are best on dev.
 
-    The same recipe, examples and machine give the same weights; torch's own random state stays.
+    The same recipe, examples and machine give the same weights, killed and resumed or not; the
+    random states of torch, numpy and Python stay as they were.
 
     Args:
         recipe: how.
         model: made by `new_model`; it is trained in place.
         train_set: prepared by the model; at least two.
         dev_set: of other speakers.
-        on_epoch: called after each epoch.
+        on_evaluation: called after each look at dev; those before a resume are not repeated.
+        checkpoints: where to resume from, and to write to; None for neither.
+        workers: the processes that train together; this is one of them.
+        device: "cpu" or "cuda".
 
     Raises:
-        ValueError: too few examples, crops too short for the model, or dev examples whose truth
-            does not vary.
+        ValueError: too few examples, crops too short for the model, a loss that is not finite, or
+            dev examples whose truth does not vary.
+        RunError: the checkpoints are of another training.
     """
-    if recipe.crop_s * SAMPLING_RATE_HZ < model.min_samples:
+    _check(recipe, model, train_set)
+    training = _Training(recipe, model, train_set, dev_set, checkpoints, workers, device)
+    with _own_random_states():
+        training.run(on_evaluation or (lambda _: None))
+    return training.result()
+
+
+def num_steps_of(recipe: Recipe, num_batches: int) -> int:
+    """Return the steps of a training with so many batches an epoch, if nothing ends it early."""
+    num_steps = recipe.num_epochs * -(-num_batches // recipe.num_accumulated)
+    return min(num_steps, recipe.max_steps or num_steps)
+
+
+class _Training:
+    """The parts of a training and where it is."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        model: EmotionModel,
+        train_set: Sequence[Example],
+        dev_set: Sequence[Example],
+        checkpoints: Checkpoints | None,
+        workers: Workers,
+        device: str,
+    ) -> None:
+        self.recipe, self.train_set, self.dev_set = recipe, train_set, dev_set
+        self.checkpoints, self.workers, self.device = checkpoints, workers, device
+        truth = truth_of(train_set)
+        self.model = model.to(device)
+        if model.task == "dimensions":
+            assert isinstance(model.head, Head), "other heads are not trained by gradients"
+            # CCC punishes a shifted mean most of all: begin where the truth is.
+            model.head.out_proj.bias.data.copy_(truth.mean(dim=0))
+        model.freeze(recipe.freeze)
+        self.loss = make_loss(recipe, truth, len(model.targets))
+        self.optimiser = make_optimiser(recipe.optimiser, model.parameters())
+        self.progress = Progress()
+        self.best_weights: dict[str, Tensor] = {}
+        self.last_checkpoint_s = time.monotonic()
+
+    def run(self, on_evaluation: Callable[[Evaluation], None]) -> None:
+        """Train from where the last checkpoint is to the end."""
+        self._resume()
+        progress = self.progress
+        for batches in islice(epochs(self.train_set, self.recipe), progress.epoch, None):
+            if progress.finished:
+                return
+            num_steps = num_steps_of(self.recipe, len(batches))
+            for group in self._groups(batches):
+                self._step(group, num_steps)
+                progress.step_in_epoch += 1
+                ended = progress.step_in_epoch * self.recipe.num_accumulated >= len(batches)
+                progress.finished = progress.step >= num_steps
+                if self._is_time_to_look(ended):
+                    on_evaluation(self._look_at_dev())
+                if ended:
+                    progress.epoch, progress.step_in_epoch = progress.epoch + 1, 0
+                self._save(ended or progress.finished)
+                if progress.finished:
+                    return
+
+    def result(self) -> TrainResult:
+        """Return the model with its best weights."""
+        if self.progress.best is None:
+            raise ValueError("no look at dev has a finite metric: does the truth of dev vary?")
+        self.model.cpu().load_state_dict(self.best_weights)
+        history = tuple(self.progress.history)
+        return TrainResult(
+            model=self.model.eval(), history=history, best=history[self.progress.best]
+        )
+
+    def _resume(self) -> None:
+        state = None if self.checkpoints is None else self.checkpoints.load()
+        if state is not None:
+            self.progress, self.best_weights = state.progress, dict(state.best_weights)
+            self.model.load_state_dict(dict(state.weights))
+            load_optimiser_tensors(self.optimiser, dict(state.optimiser))
+
+    def _groups(self, batches: Sequence[Batch]) -> Iterator[list[tuple[Batch, Inputs | None]]]:
+        """Yield the steps that are left of an epoch: batches, and this worker's part of each."""
+        size = self.recipe.num_accumulated
+        left = batches[self.progress.step_in_epoch * size :]
+        inputs = read_ahead(self.train_set, (self.workers.part(batch) for batch in left))
+        pairs = zip(left, inputs, strict=True)
+        while group := list(islice(pairs, size)):
+            yield group
+
+    def _step(self, group: Sequence[tuple[Batch, Inputs | None]], num_steps: int) -> None:
+        self.model.train()
+        self.optimiser.zero_grad()
+        for number, (batch, inputs) in enumerate(group):
+            _seed(self.recipe.seed, self.progress.step, number, self.workers.rank)
+            loss = self._loss_of(batch, inputs)
+            self.progress.losses.append(loss.item())
+            if not math.isfinite(loss.item()):
+                raise ValueError(
+                    f"the loss is {loss.item()} at step {self.progress.step + 1}; lower "
+                    "optimiser.learning_rate, or set optimiser.max_grad_norm"
+                )
+            if loss.requires_grad:
+                (loss / len(group)).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self.workers.add_gradients(self.model)
+        optimiser = self.recipe.optimiser
+        if optimiser.max_grad_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), optimiser.max_grad_norm)
+        factor = rate_factor(self.recipe.schedule, self.progress.step, num_steps)
+        for settings in self.optimiser.param_groups:
+            settings["lr"] = optimiser.learning_rate * factor
+        self.optimiser.step()
+        self.progress.step += 1
+
+    def _loss_of(self, batch: Batch, inputs: Inputs | None) -> Tensor:
+        """Return the loss of a whole batch, of which this worker scores its part."""
+        if inputs is None:
+            scores_BK = torch.zeros(0, len(self.model.targets), device=self.device)
+        else:
+            scores_BK = score_batch(self.model, *inputs, self.recipe, self.device)
+        truth = truth_of([self.train_set[stretch.index] for stretch in batch])
+        return self.loss(self.workers.gather_scores(scores_BK, len(batch)), truth.to(self.device))
+
+    def _is_time_to_look(self, epoch_ended: bool) -> bool:
+        every = self.recipe.selection.every_steps
+        due = epoch_ended if every is None else self.progress.step % every == 0
+        return due or self.progress.finished
+
+    def _look_at_dev(self) -> Evaluation:
+        """Evaluate on the whole of dev; keep the weights if they are the best, or stop early."""
+        progress, targets = self.progress, self.model.targets
+        scored = score_examples(
+            self.model, self.dev_set, self.recipe, workers=self.workers, device=self.device
+        )
+        evaluation = Evaluation(
+            epoch=progress.epoch + 1,
+            step=progress.step,
+            loss=float(np.mean(progress.losses)),
+            dev=dev_metrics(scored, self.recipe, targets, self.loss),
+        )
+        progress.losses = []
+        progress.history.append(evaluation)
+        best = (
+            -math.inf if progress.best is None else progress.history[progress.best].dev["selection"]
+        )
+        if evaluation.dev["selection"] > best:
+            progress.best = len(progress.history) - 1
+            self.best_weights = {
+                name: value.detach().cpu().clone()
+                for name, value in self.model.state_dict().items()
+            }
+        num_worse = len(progress.history) - 1 - (-1 if progress.best is None else progress.best)
+        patience = self.recipe.selection.patience
+        progress.finished = progress.finished or (patience is not None and num_worse >= patience)
+        return evaluation
+
+    def _save(self, due: bool) -> None:
+        if self.checkpoints is None or self.workers.rank > 0:
+            return
+        if due or time.monotonic() - self.last_checkpoint_s >= self.checkpoints.every_s:
+            state = State(
+                progress=self.progress,
+                weights=self.model.state_dict(),
+                optimiser=optimiser_tensors(self.optimiser),
+                best_weights=self.best_weights,
+            )
+            self.checkpoints.save(state)
+            self.last_checkpoint_s = time.monotonic()
+
+
+def _check(recipe: Recipe, model: EmotionModel, train_set: Sequence[Example]) -> None:
+    if recipe.crop_s is not None and recipe.crop_s * SAMPLING_RATE_HZ < model.min_samples:
         raise ValueError(
             f"crop_s {recipe.crop_s} is shorter than the {model.min_samples} samples at "
             f"{SAMPLING_RATE_HZ} Hz that the model needs"
         )
     if len(train_set) < 2:
         raise ValueError(f"training needs at least 2 segments, not {len(train_set)}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        return _train(recipe, model, train_set, dev_set, on_epoch)
 
 
-def new_model(recipe: Recipe, targets: Sequence[str]) -> EmotionModel:
-    """Return the untrained model of a recipe."""
-    return build_model(recipe.model_config(targets), recipe.seed)
+def _seed(*numbers: int) -> None:
+    """Seed what dropout, layer drop and SpecAugment draw from, anew for each batch of a step."""
+    seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # transformers draws its masks from it
+    random.seed(seed)
 
 
-def _train(
-    recipe: Recipe,
-    model: EmotionModel,
-    train_set: Sequence[Example],
-    dev_set: Sequence[Example],
-    on_epoch: Callable[[Epoch], None] | None,
-) -> TrainResult:
-    loss_of = _loss(model, train_set)
-    if model.task == "dimensions":
-        # CCC punishes a shifted mean most of all: begin where the truth is.
-        mean_truth_D = torch.stack([example.truth for example in train_set]).mean(dim=0)
-        model.head.out_proj.bias.data.copy_(mean_truth_D)
-    order = np.random.default_rng(recipe.seed)
-    num_steps = recipe.num_epochs * len(_cut(len(train_set), recipe.batch_size))
-    optimiser = torch.optim.AdamW(
-        model.parameters(),
-        lr=recipe.optimiser.learning_rate,
-        weight_decay=recipe.optimiser.weight_decay,
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: _rate((step + 0.5) / num_steps, recipe.optimiser.warmup)
-    )
-    history: list[Epoch] = []
-    best_weights, best = {}, -math.inf
-    for number in range(1, recipe.num_epochs + 1):
-        losses = []
-        model.train()
-        for inputs_BT, truth_B in _training_batches(train_set, recipe, order):
-            num_inputs_B = torch.full((len(inputs_BT),), inputs_BT.shape[1])
-            loss = loss_of(model.score(inputs_BT, num_inputs_B).scores, truth_B)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            optimiser.step()
-            schedule.step()
-            losses.append(loss.item())
-        epoch = Epoch(
-            epoch=number,
-            loss=float(np.mean(losses)),
-            dev=evaluate(model, dev_set, batch_size=recipe.batch_size),
-        )
-        history.append(epoch)
-        if on_epoch is not None:
-            on_epoch(epoch)
-        if epoch.dev["selection"] > best:
-            best = epoch.dev["selection"]
-            best_weights = {name: value.clone() for name, value in model.state_dict().items()}
-    if not best_weights:
-        raise ValueError("no epoch has a finite metric on dev: does the truth of dev vary?")
-    model.load_state_dict(best_weights)
-    best_epoch = max(history, key=lambda epoch: epoch.dev["selection"]).epoch
-    return TrainResult(model=model.eval(), history=tuple(history), best_epoch=best_epoch)
-
-
-@torch.inference_mode()
-def evaluate(
-    model: EmotionModel, examples: Sequence[Example], *, batch_size: int
-) -> dict[str, float]:
-    """Return metrics over all examples together, never a mean of batches.
-
-    Returns:
-        For dimensions "concordance_cc_arousal" ... and their mean as "selection"; for emotions
-        "unweighted_average_recall", also as "selection", and "accuracy". NaN where the truth does
-        not vary.
-    """
-    model.eval()
-    by_length = sorted(examples, key=lambda example: len(example.inputs))
-    scores = []
-    for start, end in _cut(len(by_length), batch_size, smallest=1):
-        rows = [example.inputs for example in by_length[start:end]]
-        inputs_BT = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        scores.append(model.score(inputs_BT, torch.tensor([len(row) for row in rows])).scores)
-    scores_BK = torch.cat(scores).float().numpy()
-    truth_B = torch.stack([example.truth for example in by_length]).numpy()
-    if model.task == "emotion":
-        truth = [model.targets[index] for index in truth_B]
-        prediction = [model.targets[index] for index in scores_BK.argmax(axis=1)]
-        recall = unweighted_average_recall(truth, prediction)
-        return {
-            "selection": recall,
-            "unweighted_average_recall": recall,
-            "accuracy": accuracy(truth, prediction),
-        }
-    ccc = {
-        f"concordance_cc_{dimension}": concordance_cc(truth_B[:, at], scores_BK[:, at])
-        for at, dimension in enumerate(model.targets)
-    }
-    return {"selection": float(np.mean(list(ccc.values()))), **ccc}
-
-
-def _loss(model: EmotionModel, train_set: Sequence[Example]) -> Callable[[Tensor, Tensor], Tensor]:
-    if model.task == "dimensions":
-        return concordance_loss
-    truth_B = torch.stack([example.truth for example in train_set])
-    counts = torch.bincount(truth_B, minlength=len(model.targets)).tolist()
-    weights_K = inverse_frequency_weights(counts)
-    return lambda scores_BK, truth_B: F.cross_entropy(scores_BK, truth_B, weight=weights_K)
-
-
-def _training_batches(
-    examples: Sequence[Example], recipe: Recipe, order: np.random.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield batches without padding: each segment is cropped at random to the batch's shortest."""
-    shuffled = order.permutation(len(examples))
-    pool_size = POOL_BATCHES * recipe.batch_size
-    pools = [shuffled[at : at + pool_size] for at in range(0, len(shuffled), pool_size)]
-    by_length = [
-        index for pool in pools for index in sorted(pool, key=lambda i: len(examples[i].inputs))
-    ]
-    batches = _cut(len(examples), recipe.batch_size)
-    for at in order.permutation(len(batches)):
-        start, end = batches[at]
-        rows = [examples[index] for index in by_length[start:end]]
-        length = min(_crop_length(row, recipe.crop_s) for row in rows)
-        offsets = [order.integers(len(row.inputs) - length + 1) for row in rows]
-        inputs_BT = torch.stack(
-            [row.inputs[at : at + length] for row, at in zip(rows, offsets, strict=True)]
-        )
-        yield inputs_BT, torch.stack([row.truth for row in rows])
-
-
-def _crop_length(example: Example, crop_s: float) -> int:
-    """Return the steps of the inputs that `crop_s` seconds of a segment have, all if shorter."""
-    num_inputs = len(example.inputs)
-    return min(num_inputs, max(1, round(num_inputs * crop_s / example.duration_s)))
-
-
-def _cut(num_examples: int, batch_size: int, *, smallest: int = 2) -> list[tuple[int, int]]:
-    """Return the bounds of the batches; a last one that is too small joins the one before.
-
-    >>> _cut(5, 2)
-    [(0, 2), (2, 5)]
-    """
-    starts = list(range(0, num_examples, batch_size))
-    if len(starts) > 1 and num_examples - starts[-1] < smallest:
-        starts.pop()
-    return list(zip(starts, [*starts[1:], num_examples], strict=True))
-
-
-def _rate(progress: float, warmup: float) -> float:
-    """Return the part of the highest learning rate that is used at this part of the steps.
-
-    >>> [round(_rate(progress, 0.5), 2) for progress in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    [0.0, 0.5, 1.0, 0.5, 0.0]
-    """
-    if progress < warmup:
-        return progress / warmup
-    return 0.5 * (1.0 + math.cos(math.pi * (progress - warmup) / (1.0 - warmup)))
+@contextmanager
+def _own_random_states() -> Iterator[None]:
+    """Give the random states back as they were: whoever called has use for them."""
+    of_numpy, of_python = np.random.get_state(), random.getstate()
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        np.random.set_state(of_numpy)
+        random.setstate(of_python)

@@ -8,92 +8,129 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import yaml
 
-from ser_model.models.base import ModelConfig, Task
-from ser_model.models.cnn14 import Cnn14Config
+from ser_model.models.backbone import PartName
+from ser_model.models.base import BackboneConfig, ModelConfig, Task
 from ser_model.models.configuration import build
 from ser_model.models.head import HeadConfig
 from ser_model.models.pooling import PoolingName
 from ser_model.schema import DIMENSIONS, ConfigError
+from ser_model.training.settings import (
+    DataConfig,
+    DevMetric,
+    LossConfig,
+    OptimiserConfig,
+    ScheduleConfig,
+    SelectionConfig,
+)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OptimiserConfig:
-    """AdamW, with a rate that rises over the first part of the steps and falls to 0 as a cosine.
-
-    Attributes:
-        learning_rate: the highest rate, after the rise.
-        weight_decay: of AdamW.
-        warmup: part of the steps over which the rate rises.
-    """
-
-    learning_rate: float
-    weight_decay: float = 0.01
-    warmup: float = 0.2
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot train."""
-        if not self.learning_rate > 0.0:
-            raise ValueError(f"learning_rate {self.learning_rate} is not positive")
-        if not self.weight_decay >= 0.0:
-            raise ValueError(f"weight_decay {self.weight_decay} is negative")
-        if not 0.0 <= self.warmup < 1.0:
-            raise ValueError(f"warmup {self.warmup} is not in [0, 1)")
+RecipeTask: TypeAlias = Literal["dimensions", "arousal", "dominance", "valence", "emotion"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """How a model is made.
 
-    The task decides loss and selection: dimensions are trained with the CCC loss and selected by
-    the mean CCC on dev, emotions with inverse-frequency weighted cross-entropy and by UAR on dev.
-
     Attributes:
         description: one line for `serval train --list`.
-        task: dimensions or emotion; `--target` overrides it.
+        task: dimensions, one of them alone, or emotion; `--target` overrides it.
         backbone: waveforms to frames.
         pooling: frames to one vector.
         head: the vector to scores.
-        num_epochs: passes over the training segments.
-        batch_size: segments in a batch.
-        crop_s: training sees a random stretch of at most this length; dev and test the whole
-            segment.
+        freeze: parts of the backbone that training leaves alone: front_end, encoder.
+        loss: what training minimises.
         optimiser: how the weights follow the gradient.
+        schedule: how the rate changes.
+        selection: which weights are kept, and when training stops early.
+        data: which segments are seen.
+        num_epochs: passes over the training segments.
+        max_steps: steps after which training ends in any case; null for none.
+        batch_size: segments that a loss is computed of, on all workers together.
+        num_accumulated: batches whose gradients are averaged to one step.
+        crop_s: training sees a random stretch of at most this length; dev and test the whole
+            segment. null for the whole segment.
+        lengths: how the segments of a batch, which are of similar length, come to one length: crop
+            (to the shortest, at random) or pad.
+        dtype: float32, or bfloat16 by autocast; weights, head and loss are float32 in any case.
         seed: decides initial weights, order, crops and dropout.
+        num_seeds: trainings, with the seeds from `seed` on.
     """
 
     description: str
-    task: Task = "dimensions"
-    backbone: Cnn14Config
+    task: RecipeTask = "dimensions"
+    backbone: BackboneConfig
     pooling: PoolingName
     head: HeadConfig
-    num_epochs: int
-    batch_size: int
-    crop_s: float
+    freeze: tuple[PartName, ...] = ()
+    loss: LossConfig = field(default_factory=LossConfig)
     optimiser: OptimiserConfig
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    selection: SelectionConfig = field(default_factory=SelectionConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    num_epochs: int
+    max_steps: int | None = None
+    batch_size: int
+    num_accumulated: int = 1
+    crop_s: float | None = None
+    lengths: Literal["crop", "pad"] = "pad"
+    dtype: Literal["float32", "bfloat16"] = "float32"
     seed: int = 0
+    num_seeds: int = 1
 
     def __post_init__(self) -> None:
         """Refuse what cannot train."""
-        if self.num_epochs < 1:
-            raise ValueError(f"num_epochs {self.num_epochs} is not positive")
+        for name in ("num_epochs", "max_steps", "num_accumulated", "num_seeds"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} {value} is not positive")
         if self.batch_size < 2:
             raise ValueError(f"batch_size {self.batch_size}: CCC and batch norm need 2 or more")
-        if not self.crop_s > 0.0:
+        if self.crop_s is not None and not self.crop_s > 0.0:
             raise ValueError(f"crop_s {self.crop_s} is not positive")
         if self.seed < 0:
             raise ValueError(f"seed {self.seed} is negative")
+        allowed = self._dev_metrics()
+        if self.selection.metric not in (None, *allowed):
+            raise ValueError(
+                f"selection: metric {self.selection.metric} is none of the task {self.task}; "
+                f"there are: {', '.join(allowed)}"
+            )
+
+    @property
+    def model_task(self) -> Task:
+        """What the model is for: one that learns a single dimension has scores for all three."""
+        return "emotion" if self.task == "emotion" else "dimensions"
+
+    @property
+    def dimension_weights(self) -> tuple[float, ...]:
+        """Weights of arousal, dominance, valence in the loss; their sum is 1."""
+        if self.task in DIMENSIONS:
+            return tuple(float(dimension == self.task) for dimension in DIMENSIONS)
+        weights = (self.loss.arousal, self.loss.dominance, self.loss.valence)
+        return tuple(weight / sum(weights) for weight in weights)
+
+    @property
+    def dev_metric(self) -> str:
+        """What the best weights are chosen by."""
+        return self.selection.metric or self._dev_metrics()[0]
+
+    def _dev_metrics(self) -> tuple[DevMetric | str, ...]:
+        if self.task == "emotion":
+            return ("unweighted_average_recall", "accuracy", "loss")
+        if self.task in DIMENSIONS:
+            return (f"concordance_cc_{self.task}", "loss")
+        return ("concordance_cc", *(f"concordance_cc_{name}" for name in DIMENSIONS), "loss")
 
     def model_config(self, targets: Sequence[str] = DIMENSIONS) -> ModelConfig:
         """Return the configuration of a model for these targets."""
         return ModelConfig(
-            task=self.task,
+            task=self.model_task,
             targets=tuple(targets),
             backbone=self.backbone,
             pooling=self.pooling,

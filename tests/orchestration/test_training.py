@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 
 from orchestration.registry import resolve_model
-from orchestration.training import TrainSummary, train_recipe
+from orchestration.training import train_recipe
+from orchestration.training_run import TrainSummary
 from ser_model import storage
 from ser_model.manifest import write_manifest
 from ser_model.models.storage import load_model
@@ -104,7 +105,7 @@ def test_the_second_time_nothing_is_trained_and_nothing_registered_twice(
     tmp_path: Path, corpus: Rows, mlflow_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = train_rows(tmp_path, corpus, name="twice")
-    monkeypatch.setattr("orchestration.training.train", None)
+    monkeypatch.setattr("orchestration.training_run.train", None)
     again = train_rows(tmp_path, corpus, name="twice")
     assert again.resumed
     assert (again.weights_sha256, again.version) == (first.weights_sha256, "1")
@@ -138,7 +139,7 @@ def test_emotions_are_learned_from_the_column_emotion(tmp_path: Path, corpus: Ro
     summary = train_rows(tmp_path, rows, target="emotion")
     model = load_model(str(tmp_path / "model"))
     assert (model.task, model.targets) == ("emotion", ("calm", "excited"))
-    assert set(summary.dev) == {"selection", "unweighted_average_recall", "accuracy"}
+    assert set(summary.dev) == {"selection", "unweighted_average_recall", "accuracy", "loss"}
 
 
 def test_every_row_is_used_or_counted(tmp_path: Path, corpus: Rows) -> None:

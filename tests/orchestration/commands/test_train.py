@@ -50,7 +50,7 @@ def test_a_dry_run_prints_the_resolved_recipe() -> None:
     recipe = yaml.safe_load(text)
     assert recipe["task"] == "emotion"
     assert recipe["backbone"]["channels"] == [4, 4]
-    assert recipe["optimiser"]["warmup"] == 0.2
+    assert recipe["schedule"]["warmup"] == 0.2
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from ser_model.schema import DIMENSIONS
-from ser_model.training.loop import Example, new_model
+from ser_model.training.examples import Example
+from ser_model.training.loop import new_model
 from ser_model.training.recipe import Recipe, load_recipe
 
 SMALL = (
