@@ -7,12 +7,16 @@ a misspelt or missing field is an error that names the known ones and never a si
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+_EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
+"""1e-4 is a number to everybody but YAML, which wants 1.0e-4."""
 
 
 def build(cls: type[T], mapping: object, path: str = "") -> T:
@@ -80,6 +84,8 @@ def convert(kind: Any, value: object, path: str) -> Any:  # noqa: ANN401  any fi
     if dataclasses.is_dataclass(kind):
         return build(typing.cast(type, kind), value, path)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is float and isinstance(value, str) and _EXPONENT.fullmatch(value):
         return float(value)
     if type(value) is not kind:
         raise ValueError(f"{path} must be of type {kind.__name__}, not {value!r}")

@@ -26,7 +26,6 @@ from ser_model import storage
 from ser_model.schema import RunError
 
 PROGRESS_NAME = "progress.json"
-MAX_BYTES = 1 << 36
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,22 +107,22 @@ class Checkpoints:
         self.every_s = every_s
         self._identity = dict(identity)
         self._slot = 0
-        self._best: tuple[int | None, dict[str, Any]] = (None, {"slot": 1, "sha256": None})
+        nothing = {"slot": 1, "sha256": None, "num_bytes": 0}
+        self._best: tuple[int | None, dict[str, Any]] = (None, nothing)
 
     def save(self, state: State) -> None:
         """Write a checkpoint in place of the one before the last."""
         best_of, best = self._best
         if state.best_weights and best_of != state.progress.best:
             slot = 1 - best["slot"]
-            best = {"slot": slot, "sha256": self._write(f"best-{slot}", state.best_weights)}
+            best = self._write("best", slot, state.best_weights)
         self._slot = 1 - self._slot
         tensors = {f"model.{name}": value for name, value in state.weights.items()}
         tensors |= {f"optimiser.{name}": value for name, value in state.optimiser.items()}
-        sha256 = self._write(f"state-{self._slot}", tensors)
         record = {
             "identity": self._identity,
             "progress": to_json(dataclasses.asdict(state.progress)),
-            "state": {"slot": self._slot, "sha256": sha256},
+            "state": self._write("state", self._slot, tensors),
             "best": best,
         }
         storage.write_json(storage.join(self.folder, PROGRESS_NAME), record)
@@ -174,16 +173,17 @@ class Checkpoints:
                 "differ) and cannot be resumed; choose another --output, or delete that folder"
             )
 
-    def _write(self, name: str, tensors: Mapping[str, Tensor]) -> str:
+    def _write(self, kind: str, slot: int, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         own = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
         data = safetensors.torch.save(own)
-        storage.write_atomic(storage.join(self.folder, f"{name}.safetensors"), data)
-        return hashlib.sha256(data).hexdigest()
+        storage.write_atomic(storage.join(self.folder, f"{kind}-{slot}.safetensors"), data)
+        sha256 = hashlib.sha256(data).hexdigest()
+        return {"slot": slot, "sha256": sha256, "num_bytes": len(data)}
 
     def _read(self, kind: str, entry: Mapping[str, Any]) -> dict[str, Tensor]:
         uri = storage.join(self.folder, f"{kind}-{entry['slot']}.safetensors")
         try:
-            data = storage.read_bytes(uri, max_bytes=MAX_BYTES)
+            data = storage.read_bytes(uri, max_bytes=entry["num_bytes"])
             if hashlib.sha256(data).hexdigest() != entry["sha256"]:
                 raise ValueError("it is not the file that progress.json speaks of")
             return safetensors.torch.load(data)

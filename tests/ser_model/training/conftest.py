@@ -43,7 +43,7 @@ def make_examples(
                 segment_id=f"segment-{index}",
                 duration_s=num_samples / 16_000,
                 inputs=inputs[0],
-                truth=truth if recipe.task == "dimensions" else (arousal > 0.5).long(),
+                truth=truth if recipe.model_task == "dimensions" else (arousal > 0.5).long(),
             )
         )
     return examples

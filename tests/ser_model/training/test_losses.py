@@ -3,7 +3,13 @@ import pytest
 import torch
 
 from ser_model.metrics.concordance import concordance_cc
-from ser_model.training.losses import concordance_loss, inverse_frequency_weights
+from ser_model.training.losses import (
+    concordance_loss,
+    inverse_frequency_weights,
+    make_loss,
+    squared_error_loss,
+)
+from ser_model.training.recipe import load_recipe
 
 
 def test_the_loss_is_one_minus_the_mean_of_the_metric() -> None:
@@ -46,3 +52,43 @@ def test_a_rare_category_weighs_as_much_as_a_frequent_one() -> None:
 def test_a_category_without_segments_is_refused() -> None:
     with pytest.raises(ValueError, match="has no segment"):
         inverse_frequency_weights([3, 0])
+
+
+def test_dimensions_are_weighed() -> None:
+    truth_BD = torch.tensor([[0.0, 0.0, 1.0], [1.0, 1.0, 0.0], [0.5, 0.7, 0.2]])
+    scores_BD = torch.tensor([[0.1, 0.3, 0.9], [0.8, 0.2, 0.4], [0.6, 0.6, 0.5]])
+    weights_D = torch.tensor([0.5, 0.3, 0.2])
+    for loss in (concordance_loss, squared_error_loss):
+        alone = [loss(scores_BD[:, at, None], truth_BD[:, at, None]) for at in range(3)]
+        torch.testing.assert_close(
+            loss(scores_BD, truth_BD, weights_D), (weights_D * torch.stack(alone)).sum()
+        )
+        equal = torch.full((3,), 1 / 3)
+        torch.testing.assert_close(loss(scores_BD, truth_BD, equal), loss(scores_BD, truth_BD))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["task=arousal", "loss.one_dimension=mean_squared_error"], 0.25),
+        (["loss.dimensions=mean_squared_error"], (0.25 + 1.0 + 0.0) / 3),
+        (["loss={dimensions: mean_squared_error, arousal: 0.0, valence: 0.0}"], 1.0),
+    ],
+)
+def test_a_recipe_names_its_loss(overrides: list[str], expected: float) -> None:
+    truth_BD = torch.tensor([[0.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
+    scores_BD = truth_BD + torch.tensor([0.5, 1.0, 0.0])
+    loss = make_loss(load_recipe("demo", overrides), truth_BD, 3)
+    assert loss(scores_BD, truth_BD).item() == pytest.approx(expected)
+
+
+def test_cross_entropy_is_weighted_or_plain() -> None:
+    truth_B = torch.tensor([0, 0, 0, 1])
+    scores_BK = torch.tensor([[1.0, 0.0]] * 4)
+    plain = make_loss(
+        load_recipe("demo", ["task=emotion", "loss.emotion=cross_entropy"]), truth_B, 2
+    )
+    weighted = make_loss(load_recipe("demo", ["task=emotion"]), truth_B, 2)
+    right, wrong = 0.313262, 1.313262
+    assert plain(scores_BK, truth_B).item() == pytest.approx((3 * right + wrong) / 4, abs=1e-5)
+    assert weighted(scores_BK, truth_B).item() == pytest.approx((right + wrong) / 2, abs=1e-5)

@@ -21,6 +21,19 @@ def test_overrides_reach_any_field_and_the_last_one_counts() -> None:
     assert to_mapping(recipe)["backbone"]["num_pools"] == 1
 
 
+def test_a_number_with_an_exponent_is_a_number() -> None:
+    assert load_recipe("demo", ["optimiser.learning_rate=1e-4"]).optimiser.learning_rate == 1e-4
+
+
+def test_a_task_of_one_dimension_weighs_that_one_alone() -> None:
+    recipe = load_recipe("demo", ["task=dominance", "loss.one_dimension=mean_squared_error"])
+    assert recipe.model_task == "dimensions"
+    assert recipe.dimension_weights == (0.0, 1.0, 0.0)
+    assert recipe.dev_metric == "concordance_cc_dominance"
+    assert load_recipe("demo", ["loss.valence=2.0"]).dimension_weights == (0.25, 0.25, 0.5)
+    assert load_recipe("demo", ["task=emotion"]).dev_metric == "unweighted_average_recall"
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -39,6 +52,25 @@ def test_overrides_reach_any_field_and_the_last_one_counts() -> None:
         ("optimiser.learning_rate=0.0", "optimiser: learning_rate 0.0 is not positive"),
         ("optimiser.weight_decay=-1.0", "optimiser: weight_decay -1.0 is negative"),
         ("schedule.warmup=1.0", "schedule: warmup 1.0 is not in"),
+        ("optimiser.kind=lion", "optimiser.kind is 'lion'; allowed are: adam, adamw, sgd"),
+        ("optimiser.eps=0.0", "optimiser: eps 0.0 is not positive"),
+        ("optimiser.momentum=1.0", "optimiser: momentum 1.0 is not in"),
+        ("optimiser.max_grad_norm=0.0", "optimiser: max_grad_norm 0.0 is not positive"),
+        ("schedule.num_steps=0", "schedule: num_steps 0 is not positive"),
+        ("loss.arousal=-1.0", "loss: weights .* must be 0 or more"),
+        ("loss={arousal: 0.0, dominance: 0.0, valence: 0.0}", "loss: weights .* must be 0 or more"),
+        ("selection.every_steps=0", "selection: every_steps 0 is not positive"),
+        ("selection.patience=0", "selection: patience 0 is not positive"),
+        ("selection.metric=accuracy", "metric accuracy is none of the task dimensions; there are"),
+        ("data.fraction=0.0", "data: fraction 0.0 is not in"),
+        ("data.seed=-1", "data: seed -1 is negative"),
+        ("data={fold_by: speaker_id, num_folds: 2}", "data: num_folds 2: train, dev and test"),
+        ("data.num_folds=5", "data: num_folds and dev_within need fold_by"),
+        ("max_steps=0", "max_steps 0 is not positive"),
+        ("num_accumulated=0", "num_accumulated 0 is not positive"),
+        ("num_seeds=0", "num_seeds 0 is not positive"),
+        ("dtype=float16", "dtype is 'float16'; allowed are: float32, bfloat16"),
+        ("freeze=[head]", "freeze\\[0\\] is 'head'; allowed are: front_end, encoder"),
         ("backbone.num_pools=7", "backbone: num_pools 7 is not 0 to"),
         ("backbone.channels=[]", "backbone: channels"),
         ("backbone.hop_samples=0", "backbone: hop_samples 0 is not positive"),
