@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import tempfile
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from ser_model.models.base import EmotionModel
 from ser_model.models.storage import CONFIG_NAME, load_model, weights_sha256
 from ser_model.schema import DIMENSIONS, ModelError
 from ser_model.training.loop import new_model
-from ser_model.training.recipe import list_recipes, load_recipe
+from ser_model.training.recipe import Recipe, list_recipes, load_recipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -265,7 +266,13 @@ def _resolve_random(uri: str) -> ResolvedModel:
 
 
 def _untrained(recipe: str, seed: int) -> EmotionModel:
-    loaded = load_recipe(recipe, [f"seed={seed}", "task=dimensions"])
+    loaded = load_recipe(recipe, ["task=dimensions"])
+    if not isinstance(loaded, Recipe):
+        raise ModelError(
+            f"random:{recipe}: only networks have weights before they are trained; "
+            f"serval train {recipe}"
+        )
+    loaded = dataclasses.replace(loaded, seed=seed)
     return new_model(loaded, DIMENSIONS).eval()
 
 

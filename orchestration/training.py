@@ -35,7 +35,7 @@ from ser_model.models.base import Task
 from ser_model.schema import ConfigError
 from ser_model.splits import Fold, make_folds
 from ser_model.training.checkpoint import to_json
-from ser_model.training.recipe import Recipe, load_recipe
+from ser_model.training.recipe import AnyRecipe, load_recipe
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ def train_recipe(
         raise ConfigError(f"--workers {num_workers}: at least one is needed")
     store = input_store(output, num_workers)
     try:
-        reader = CorpusReader(manifest_uri, truth_range, store)
+        reader = CorpusReader(manifest_uri, truth_range, store, output)
         if is_series(options.recipe):
             return _train_series(options, reader)
         return train_once(options, reader)
@@ -131,7 +131,7 @@ def all_overrides(target: Task | None, overrides: Sequence[str]) -> tuple[str, .
     return (*overrides, *(() if target is None else (f"task={target}",)))
 
 
-def is_series(recipe: Recipe) -> bool:
+def is_series(recipe: AnyRecipe) -> bool:
     """Tell whether a recipe asks for several trainings."""
     return recipe.num_seeds > 1 or recipe.data.fold_by is not None
 
@@ -190,7 +190,7 @@ def _train_series(options: TrainOptions, reader: CorpusReader) -> SeriesSummary:
     return summary
 
 
-def _folds(recipe: Recipe, reader: CorpusReader) -> Sequence[Fold | None]:
+def _folds(recipe: AnyRecipe, reader: CorpusReader) -> Sequence[Fold | None]:
     data = recipe.data
     if data.fold_by is None:
         return [None]
@@ -203,7 +203,7 @@ def _folds(recipe: Recipe, reader: CorpusReader) -> Sequence[Fold | None]:
     )
 
 
-def _folders(recipe: Recipe, seed: int, fold: Fold | None) -> list[str]:
+def _folders(recipe: AnyRecipe, seed: int, fold: Fold | None) -> list[str]:
     """Return the folders of a training below the series': only what tells it from the others."""
     of_seed = [f"seed-{seed}"] if recipe.num_seeds > 1 else []
     return of_seed + ([] if fold is None else [fold.name])

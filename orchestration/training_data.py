@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from torch import Tensor
 from orchestration.progress import Progress
 from ser_model.audio import SAMPLING_RATE_HZ, read_segments
 from ser_model.manifest import segments
-from ser_model.models.base import EmotionModel, Task
+from ser_model.models.base import Task
 from ser_model.schema import (
     CLEAN,
     DIMENSIONS,
@@ -34,7 +34,7 @@ from ser_model.schema import (
 from ser_model.splits import assign_random_fifth, assign_splits, have_overlap, keep_fraction
 from ser_model.training.examples import Example, InputStore, StoredInputs
 from ser_model.training.loop import new_model
-from ser_model.training.recipe import Recipe
+from ser_model.training.recipe import AnyRecipe, Recipe
 from ser_model.training.settings import DataConfig
 
 logger = logging.getLogger(__name__)
@@ -130,13 +130,25 @@ def _split(table: pa.Table, config: DataConfig) -> pa.Table:
     return table
 
 
-def read_corpus(recipe: Recipe, table: pa.Table, store: InputStore) -> Corpus:
+class Preparer(Protocol):
+    """What turns waveforms into inputs: a model, or one that knows some of them already."""
+
+    min_samples: int
+
+    def prepare(self, waveform_BN: Tensor, num_samples_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Return inputs_BT... and num_inputs_B."""
+
+
+def read_corpus(
+    recipe: AnyRecipe, table: pa.Table, store: InputStore, preparer: Preparer | None = None
+) -> Corpus:
     """Read the segments that have truth and are in a split that is used, and prepare them.
 
     Args:
         recipe: how the model is made.
         table: a manifest; with splits, or all of it is read.
         store: keeps the inputs.
+        preparer: makes the inputs; None for the recipe's model.
 
     Raises:
         ManifestError: there is no truth for the task.
@@ -148,18 +160,21 @@ def read_corpus(recipe: Recipe, table: pa.Table, store: InputStore) -> Corpus:
     rated = [row for row in rows if _has_truth(row, recipe.model_task)]
     ids = {row["segment_id"] for row in rated}
     wanted = [segment for segment in segments(table) if segment.segment_id in ids]
-    model = new_model(recipe, _categories(rated, recipe.model_task)).eval()
+    targets = _categories(rated, recipe.model_task)
+    if preparer is None:
+        assert isinstance(recipe, Recipe), "other recipes bring a preparer"
+        preparer = new_model(recipe, targets).eval()
     inputs: dict[str, Tensor | StoredInputs] = {}
     durations_s: dict[str, float] = {}
     rejections: dict[str, Rejection] = {}
     digest = hashlib.sha256()
-    for segment, waveform in _waveforms(wanted, model.min_samples):
+    for segment, waveform in _waveforms(wanted, preparer.min_samples):
         if isinstance(waveform, SegmentError):
             rejections[segment.segment_id] = _rejection(segment, waveform)
             continue
         digest.update(waveform.tobytes())
         durations_s[segment.segment_id] = len(waveform) / SAMPLING_RATE_HZ
-        inputs[segment.segment_id] = store.keep(_prepare(model, waveform))
+        inputs[segment.segment_id] = store.keep(_prepare(preparer, waveform))
     if len(rejections) > MAX_REJECTED * len(wanted):
         (reason, number), *_ = Counter(str(r.reason) for r in rejections.values()).most_common(1)
         first = next(iter(rejections.values()))
@@ -175,7 +190,7 @@ def read_corpus(recipe: Recipe, table: pa.Table, store: InputStore) -> Corpus:
     )
 
 
-def select_data(recipe: Recipe, table: pa.Table, corpus: Corpus) -> TrainingData:
+def select_data(recipe: AnyRecipe, table: pa.Table, corpus: Corpus) -> TrainingData:
     """Put the segments of a corpus into their splits.
 
     Args:
@@ -297,9 +312,9 @@ def _waveforms(
 
 
 @torch.no_grad()
-def _prepare(model: EmotionModel, waveform: npt.NDArray[np.float32]) -> Tensor:
+def _prepare(preparer: Preparer, waveform: npt.NDArray[np.float32]) -> Tensor:
     waveform_BN = torch.from_numpy(waveform)[None]
-    inputs_BT, _ = model.prepare(waveform_BN, torch.tensor([len(waveform)]))
+    inputs_BT, _ = preparer.prepare(waveform_BN, torch.tensor([len(waveform)]))
     return inputs_BT[0]
 
 

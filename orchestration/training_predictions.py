@@ -12,7 +12,7 @@ from ser_model.metrics.concordance import concordance_cc
 from ser_model.metrics.recall import accuracy, unweighted_average_recall
 from ser_model.schema import CLEAN, DIMENSIONS, PREDICTIONS
 from ser_model.training.evaluation import Scored
-from ser_model.training.recipe import Recipe
+from ser_model.training.recipe import AnyRecipe
 
 PREDICTIONS_NAME = "test.parquet"
 
@@ -20,7 +20,7 @@ _COLUMNS = ("segment_id", "condition", *DIMENSIONS, "emotion", "emotion_scores",
 SCHEMA = pa.schema([PREDICTIONS.field(name) for name in _COLUMNS])
 
 
-def prediction_table(scored: Scored, recipe: Recipe, targets: Sequence[str]) -> pa.Table:
+def prediction_table(scored: Scored, recipe: AnyRecipe, targets: Sequence[str]) -> pa.Table:
     """Return predictions as rows; a dimension that was not learned stays empty."""
     rows: list[dict[str, Any]] = []
     values_BK = scored.scores
@@ -40,7 +40,9 @@ def prediction_table(scored: Scored, recipe: Recipe, targets: Sequence[str]) -> 
     return pa.Table.from_pylist(rows, SCHEMA)
 
 
-def pooled_metrics(predictions: pa.Table, manifest: pa.Table, recipe: Recipe) -> dict[str, float]:
+def pooled_metrics(
+    predictions: pa.Table, manifest: pa.Table, recipe: AnyRecipe
+) -> dict[str, float]:
     """Return the metrics of all predictions together, against the manifest's truth."""
     truth_of: Mapping[str, Any] = {row["segment_id"]: row for row in manifest.to_pylist()}
     rows = [truth_of[segment_id] for segment_id in predictions["segment_id"].to_pylist()]

@@ -25,6 +25,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from orchestration.feature_corpus import read_features
 from orchestration.mlflow_store import TRAINING_RECORD
 from orchestration.progress import Progress
 from orchestration.registry import register_model
@@ -48,7 +49,9 @@ from ser_model.training.checkpoint import Checkpoints, Evaluation, to_json
 from ser_model.training.evaluation import confusion_of, metrics_of, score_examples
 from ser_model.training.examples import MAX_MEMORY_BYTES, InputStore
 from ser_model.training.loop import TrainResult, new_model, train
-from ser_model.training.recipe import Recipe, to_mapping
+from ser_model.training.recipe import AnyRecipe, Recipe, to_mapping
+from ser_model.training.support_vector_recipe import SupportVectorRecipe
+from ser_model.training.support_vectors import train_support_vectors
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +76,7 @@ class TrainOptions:
     """
 
     recipe_name: str
-    recipe: Recipe
+    recipe: AnyRecipe
     overrides: tuple[str, ...]
     manifest_uri: str
     truth_range: TruthRange
@@ -128,15 +131,19 @@ class TrainSummary:
 class CorpusReader:
     """Reads the manifest's segments when they are first wanted, once for all of a series."""
 
-    def __init__(self, manifest_uri: str, truth_range: TruthRange, store: InputStore) -> None:
+    def __init__(
+        self, manifest_uri: str, truth_range: TruthRange, store: InputStore, folder: str
+    ) -> None:
         """Read nothing yet.
 
         Args:
             manifest_uri: of all trainings of the series.
             truth_range: scale of its dimensions.
             store: keeps the inputs.
+            folder: of the series; functionals stay there.
         """
-        self._manifest_uri, self._truth_range, self._store = manifest_uri, truth_range, store
+        self._manifest_uri, self._truth_range = manifest_uri, truth_range
+        self._store, self._folder = store, folder
         self._manifest: pa.Table | None = None
         self._corpus: Corpus | None = None
 
@@ -147,7 +154,7 @@ class CorpusReader:
             self._manifest = read_manifest(self._manifest_uri, truth_range=self._truth_range)
         return self._manifest
 
-    def read(self, recipe: Recipe, fold: Fold | None) -> TrainingData:
+    def read(self, recipe: AnyRecipe, fold: Fold | None) -> TrainingData:
         """Return the segments of a training in their splits."""
         data = recipe.data
         if fold is None:
@@ -158,8 +165,13 @@ class CorpusReader:
         if self._corpus is None:
             # Folds need every row sooner or later, whatever split the manifest gives it.
             wanted = table if fold is None else set_splits(table, ["train"] * len(table))
-            self._corpus = read_corpus(recipe, wanted, self._store)
+            self._corpus = self._read(recipe, wanted)
         return select_data(recipe, table, self._corpus)
+
+    def _read(self, recipe: AnyRecipe, table: pa.Table) -> Corpus:
+        if isinstance(recipe, SupportVectorRecipe):
+            return read_features(recipe, table, self._store, self._folder)
+        return read_corpus(recipe, table, self._store)
 
 
 def input_store(output: str, num_workers: int) -> InputStore:
@@ -296,6 +308,10 @@ def _run(
     on_evaluation: Callable[[Evaluation], None],
 ) -> TrainResult:
     train_set, dev_set = data.examples["train"], data.examples["dev"]
+    if isinstance(options.recipe, SupportVectorRecipe):
+        if options.num_workers > 1:
+            raise ConfigError("--workers: a support vector machine is trained by one process")
+        return train_support_vectors(options.recipe, data.targets, train_set, dev_set)
     if options.num_workers > 1:
         job = Job(
             recipe=options.recipe,
@@ -325,6 +341,8 @@ def _outcome(options: TrainOptions, data: TrainingData, result: TrainResult) -> 
     for split in ("dev", "test"):
         if split not in data.examples or (split == "dev" and recipe.task != "emotion"):
             continue
+        if split == "dev" and isinstance(recipe, SupportVectorRecipe) and recipe.refit_with_dev:
+            continue  # it has learned them
         scored = score_examples(result.model, data.examples[split], recipe)
         if recipe.task == "emotion":
             counts = confusion_of(scored, targets)
@@ -386,8 +404,8 @@ def _open_log(options: TrainOptions, record: Mapping[str, Any]) -> TrainingLog:
     )
 
 
-def _by_step(recipe: Recipe) -> bool:
-    return recipe.selection.every_steps is not None
+def _by_step(recipe: AnyRecipe) -> bool:
+    return isinstance(recipe, Recipe) and recipe.selection.every_steps is not None
 
 
 def _evaluation(line: Mapping[str, Any]) -> Evaluation:

@@ -20,7 +20,7 @@ from ser_model.schema import DIMENSIONS
 from ser_model.training.batches import cut
 from ser_model.training.examples import Example, truth_of
 from ser_model.training.losses import Loss
-from ser_model.training.recipe import Recipe
+from ser_model.training.recipe import AnyRecipe, Recipe
 from ser_model.training.workers import Workers
 
 ALONE = Workers()
@@ -47,7 +47,7 @@ class Scored:
 def score_examples(
     model: EmotionModel,
     examples: Sequence[Example],
-    recipe: Recipe,
+    recipe: AnyRecipe,
     *,
     workers: Workers = ALONE,
     device: str = "cpu",
@@ -73,7 +73,7 @@ def score_examples(
 
 
 def score_batch(
-    model: EmotionModel, inputs_BT: Tensor, num_inputs_B: Tensor, recipe: Recipe, device: str
+    model: EmotionModel, inputs_BT: Tensor, num_inputs_B: Tensor, recipe: AnyRecipe, device: str
 ) -> Tensor:
     """Return scores_BK, computed in the recipe's dtype; the head is float32 in any case."""
     in_bfloat16 = recipe.dtype == "bfloat16"
@@ -97,7 +97,7 @@ def dev_metrics(
     return {"selection": -metrics["loss"] if name == "loss" else metrics[name], **metrics}
 
 
-def metrics_of(scored: Scored, recipe: Recipe, targets: Sequence[str]) -> dict[str, float]:
+def metrics_of(scored: Scored, recipe: AnyRecipe, targets: Sequence[str]) -> dict[str, float]:
     """Return the metrics of a recipe's task, by name."""
     if recipe.task == "emotion":
         truth, prediction = _categories(scored, targets)

@@ -29,6 +29,7 @@ from ser_model.training.settings import (
     ScheduleConfig,
     SelectionConfig,
 )
+from ser_model.training.support_vector_recipe import SupportVectorRecipe
 
 RecipeTask: TypeAlias = Literal["dimensions", "arousal", "dominance", "valence", "emotion"]
 
@@ -138,6 +139,10 @@ class Recipe:
         )
 
 
+AnyRecipe: TypeAlias = Recipe | SupportVectorRecipe
+"""What a recipe file may hold; `kind: support_vectors` is for the latter."""
+
+
 def list_recipes() -> list[str]:
     """Return the names of all recipes, sorted.
 
@@ -147,7 +152,7 @@ def list_recipes() -> list[str]:
     return sorted(_names(_folder(), ""))
 
 
-def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(name: str, overrides: Sequence[str] = ()) -> AnyRecipe:
     """Read a recipe and apply overrides.
 
     Args:
@@ -167,12 +172,14 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     for override in overrides:
         _apply(mapping, override)
     try:
+        if mapping.get("kind") == "support_vectors":
+            return build(SupportVectorRecipe, mapping)
         return build(Recipe, mapping)
     except ValueError as error:
         raise ConfigError(f"recipe {name}: {error}") from error
 
 
-def to_mapping(recipe: Recipe) -> dict[str, Any]:
+def to_mapping(recipe: AnyRecipe) -> dict[str, Any]:
     """Return the resolved recipe as plain values, every default filled in."""
     return dataclasses.asdict(recipe)
 

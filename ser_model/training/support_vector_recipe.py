@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 from ser_model.models.base import Task
 from ser_model.models.support_vectors import KernelName
+from ser_model.training.settings import DataConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +27,12 @@ class SupportVectorRecipe:
         class_weight: balanced (errors cost inversely to a category's frequency), or null.
         epsilon: errors of a regression up to this cost nothing; on the scale of 0 to 1.
         speaker_normalisation: standardise within each speaker first; for cross-validation alone,
-            as it needs a speaker's other segments.
-        num_folds: groups of speakers that are held out in turn; null trains one model instead.
-        seed: decides splits and folds; the machine itself is not random.
+            as it needs all of a speaker's segments.
+        refit_with_dev: keep a machine of train and dev together; what is said of dev comes from
+            one of train alone.
+        data: which segments are seen.
+        seed: of a network's weights; a machine has nothing random, so it is 0.
+        num_seeds: likewise 1.
     """
 
     kind: Literal["support_vectors"] = "support_vectors"
@@ -40,8 +44,15 @@ class SupportVectorRecipe:
     class_weight: Literal["balanced"] | None = "balanced"
     epsilon: float = 0.1
     speaker_normalisation: bool = False
-    num_folds: int | None = None
+    refit_with_dev: bool = False
+    data: DataConfig = field(default_factory=DataConfig)
     seed: int = 0
+    num_seeds: int = 1
+
+    # What is asked of any recipe: here it is no choice.
+    num_epochs: ClassVar[int] = 1
+    batch_size: ClassVar[int] = 256
+    dtype: ClassVar[Literal["float32"]] = "float32"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -49,13 +60,23 @@ class SupportVectorRecipe:
             raise ValueError(f"c {self.c} is not positive")
         if not self.epsilon >= 0.0:
             raise ValueError(f"epsilon {self.epsilon} is negative")
-        if self.seed < 0:
-            raise ValueError(f"seed {self.seed} is negative")
-        if self.num_folds is not None and self.num_folds < 2:
-            raise ValueError(f"num_folds {self.num_folds} is below 2")
-        if self.speaker_normalisation and self.num_folds is None:
+        if (self.seed, self.num_seeds) != (0, 1):
+            raise ValueError(
+                "seed, num_seeds: a machine has nothing random; data.seed makes other splits"
+            )
+        if self.speaker_normalisation and self.data.fold_by != "speaker_id":
             raise ValueError(
                 "speaker_normalisation needs all segments of a speaker, which a model that scores "
                 "segments one by one does not have: it is there for cross-validation alone, for "
-                "example with num_folds=8"
+                "example with data.fold_by=speaker_id data.num_folds=8"
             )
+
+    @property
+    def model_task(self) -> Task:
+        """What the model is for."""
+        return self.task
+
+    @property
+    def dev_metric(self) -> str:
+        """What is shown of dev."""
+        return "unweighted_average_recall" if self.task == "emotion" else "concordance_cc"

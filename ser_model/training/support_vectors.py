@@ -18,6 +18,10 @@ from ser_model.models.base import EmotionModel, ModelConfig
 from ser_model.models.egemaps import EgemapsConfig
 from ser_model.models.support_vectors import SupportVectorConfig
 from ser_model.schema import ConfigError
+from ser_model.training.checkpoint import Evaluation
+from ser_model.training.evaluation import metrics_of, score_examples
+from ser_model.training.examples import Example, truth_of
+from ser_model.training.loop import TrainResult
 from ser_model.training.support_vector_recipe import SupportVectorRecipe
 
 if TYPE_CHECKING:
@@ -71,6 +75,47 @@ def fit(
     return model.eval()
 
 
+def train_support_vectors(
+    recipe: SupportVectorRecipe,
+    targets: Sequence[str],
+    train_set: Sequence[Example],
+    dev_set: Sequence[Example],
+) -> TrainResult:
+    """Train a machine, as `ser_model.training.loop.train` trains a network.
+
+    Args:
+        recipe: how.
+        targets: what the scores will mean.
+        train_set: with functionals for inputs.
+        dev_set: of other speakers; looked at once, and nothing depends on what is seen.
+
+    Returns:
+        The model and one line of history, whose loss is 1 minus the selection metric on train.
+
+    Raises:
+        ConfigError: scikit-learn or openSMILE is not installed.
+        ValueError: a category is absent from train, or the truth of train or dev does not vary.
+    """
+    model = _fit_examples(recipe, targets, train_set)
+    metrics = {}
+    for split, examples in (("train", train_set), ("dev", dev_set)):
+        metrics[split] = metrics_of(score_examples(model, examples, recipe), recipe, targets)
+        metrics[split]["selection"] = metrics[split][recipe.dev_metric]
+    if not all(np.isfinite(of_split["selection"]) for of_split in metrics.values()):
+        raise ValueError("train or dev has no finite metric: does their truth vary?")
+    look = Evaluation(epoch=1, step=1, loss=1 - metrics["train"]["selection"], dev=metrics["dev"])
+    if recipe.refit_with_dev:
+        model = _fit_examples(recipe, targets, [*train_set, *dev_set])
+    return TrainResult(model=model, history=(look,), best=look)
+
+
+def _fit_examples(
+    recipe: SupportVectorRecipe, targets: Sequence[str], examples: Sequence[Example]
+) -> EmotionModel:
+    features_ND = np.stack([example.read()[0].numpy() for example in examples])
+    return fit(recipe, features_ND, truth_of(examples).numpy(), targets)
+
+
 def normalise_speakers(features_ND: Features, speakers: Sequence[str]) -> Features:
     """Return the features with mean 0 and standard deviation 1 within every speaker.
 
@@ -91,14 +136,6 @@ def normalise_speakers(features_ND: Features, speakers: Sequence[str]) -> Featur
         scale_D[scale_D == 0] = 1.0
         normalised_ND[of_speaker] = (rows - rows.mean(axis=0)) / scale_D
     return normalised_ND
-
-
-@torch.inference_mode()
-def score_features(model: EmotionModel, features_ND: Features) -> npt.NDArray[np.float32]:
-    """Return scores_NK of features that are there already, as the model scores waveforms."""
-    inputs_N1D = torch.from_numpy(features_ND)[:, None]
-    num_frames_N = torch.ones(len(features_ND), dtype=torch.int64)
-    return model.score(inputs_N1D, num_frames_N).scores.numpy()
 
 
 def check_scikit_learn() -> None:

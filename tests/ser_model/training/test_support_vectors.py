@@ -5,12 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from ser_model.models.base import EmotionModel
 from ser_model.models.storage import load_model, save_model, weights_sha256
 from ser_model.schema import DIMENSIONS, ConfigError, ModelError
 from ser_model.training import support_vectors
+from ser_model.training.settings import DataConfig
 from ser_model.training.support_vector_recipe import SupportVectorRecipe
-from ser_model.training.support_vectors import fit, normalise_speakers, score_features
+from ser_model.training.support_vectors import fit, normalise_speakers
 
 absent = [name for name in ("opensmile", "sklearn") if importlib.util.find_spec(name) is None]
 needs_the_extra = pytest.mark.skipif(
@@ -31,6 +34,12 @@ def clusters(num_categories: int) -> tuple[np.ndarray, np.ndarray]:
 
 def recipe(**fields: object) -> SupportVectorRecipe:
     return SupportVectorRecipe(description="a test's", **fields)
+
+
+@torch.inference_mode()
+def score_features(model: EmotionModel, features: np.ndarray) -> np.ndarray:
+    num_frames = torch.ones(len(features), dtype=torch.int64)
+    return model.score(torch.from_numpy(features)[:, None], num_frames).scores.numpy()
 
 
 @needs_the_extra
@@ -133,8 +142,8 @@ def test_speakers_are_normalised_each_by_its_own() -> None:
     [
         ({"c": 0.0}, "c 0.0 is not positive"),
         ({"epsilon": -0.1}, "epsilon -0.1 is negative"),
-        ({"seed": -1}, "seed -1 is negative"),
-        ({"num_folds": 1}, "num_folds 1 is below 2"),
+        ({"seed": 1}, "a machine has nothing random"),
+        ({"num_seeds": 2}, "a machine has nothing random"),
         ({"speaker_normalisation": True}, "for cross-validation alone"),
     ],
 )
@@ -146,7 +155,12 @@ def test_what_cannot_be_trained_is_refused(fields: dict[str, object], message: s
 @needs_the_extra
 def test_a_model_of_normalised_speakers_is_not_loaded_to_score_segments(tmp_path: Path) -> None:
     features, truth = clusters(3)
-    model = fit(recipe(speaker_normalisation=True, num_folds=3), features, truth, NAMES[:3])
+    model = fit(
+        recipe(speaker_normalisation=True, data=DataConfig(fold_by="speaker_id")),
+        features,
+        truth,
+        NAMES[:3],
+    )
     save_model(model, str(tmp_path))
     with pytest.raises(ModelError, match="cannot score a segment without the speaker's others"):
         load_model(str(tmp_path))
