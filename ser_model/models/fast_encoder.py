@@ -4,6 +4,10 @@ All that a layer does to a frame alone (projections, norms, feed-forward) runs o
 all segments at once; attention runs per segment, or over neighbours of equal length together. So
 there is no padding to compute, no mask, and no segment sees another.
 
+In bfloat16 the products are bfloat16, but the hidden frames that the layers add to stay float32: in
+bfloat16 each sum would round away a part of what its layer adds. On real speech, scores of a small
+trained model so have a CCC to float32's of .9999; with sums in bfloat16 it was .995.
+
 Shapes: B batch, T frames of a segment, F frames of all segments, D features, H heads, A features of
 a head.
 """
@@ -38,7 +42,10 @@ class LinearWeights:
         return F.linear(rows, self.weight, self.bias)
 
     def add_to(self, sum_rows: Tensor, rows: Tensor) -> Tensor:
-        """Add rows @ weight.T + bias to sum_rows, in place: the product itself does the adding."""
+        """Add rows @ weight.T + bias to float32 sum_rows, in place."""
+        if rows.dtype != sum_rows.dtype:
+            return sum_rows.add_(self(rows))
+        # The product itself does the adding.
         return sum_rows.add_(self.bias).addmm_(rows, self.weight.T)
 
 
@@ -67,6 +74,7 @@ class EncoderWeights:
         num_heads: of the attention.
         stable_layer_norm: whether the norms stand before attention and feed-forward (large models)
             or behind them (base models).
+        dtype: of the products.
     """
 
     position: PositionWeights
@@ -74,6 +82,7 @@ class EncoderWeights:
     layers: tuple[LayerWeights, ...]
     num_heads: int
     stable_layer_norm: bool
+    dtype: torch.dtype
 
 
 def encoder_weights(
@@ -84,6 +93,8 @@ def encoder_weights(
     dtype: torch.dtype,
 ) -> EncoderWeights:
     """Read the weights of the library's encoder, in the dtype of the arithmetic."""
+    # A norm before a product gives what the product takes; one behind it, the frames to add to.
+    norm_dtype = dtype if stable_layer_norm else torch.float32
 
     def linear(module: nn.Linear) -> LinearWeights:
         return LinearWeights(
@@ -97,41 +108,42 @@ def encoder_weights(
             key=linear(attention.k_proj),
             value=linear(attention.v_proj),
             attention_out=linear(attention.out_proj),
-            layer_norm=affine(layer.layer_norm, dtype),
+            layer_norm=affine(layer.layer_norm, norm_dtype),
             intermediate=linear(feed_forward.intermediate_dense),
             feed_forward_out=linear(feed_forward.output_dense),
-            final_layer_norm=affine(layer.final_layer_norm, dtype),
+            final_layer_norm=affine(layer.final_layer_norm, norm_dtype),
         )
 
     return EncoderWeights(
         position=position_weights(encoder.pos_conv_embed.conv),
-        layer_norm=affine(encoder.layer_norm, dtype),
+        layer_norm=affine(encoder.layer_norm, torch.float32),
         layers=tuple(layer_weights(layer) for layer in encoder.layers),
         num_heads=num_heads,
         stable_layer_norm=stable_layer_norm,
+        dtype=dtype,
     )
 
 
 def encode(hidden_FD: Tensor, packing: Packing, weights: EncoderWeights) -> Tensor:
-    """Return the top layer's hidden_FD of all true frames; the argument is overwritten."""
+    """Return the top layer's hidden_FD of all true frames, float32; the argument is overwritten."""
     position_FD = F.gelu(convolve_positions(hidden_FD, packing, weights.position))
-    hidden_FD = hidden_FD.add_(position_FD.to(hidden_FD.dtype))
+    hidden_FD = hidden_FD.float().add_(position_FD)
     if not weights.stable_layer_norm:
         hidden_FD = weights.layer_norm.layer_norm(hidden_FD)
     runs = packing.equal_runs()
     for layer in weights.layers:
         if weights.stable_layer_norm:
-            context_FD = _attend(
-                layer.layer_norm.layer_norm(hidden_FD), runs, layer, weights.num_heads
-            )
+            normed_FD = layer.layer_norm.layer_norm(hidden_FD)
+            context_FD = _attend(normed_FD, runs, layer, weights.num_heads)
             layer.attention_out.add_to(hidden_FD, context_FD)
-            wide_FW = _widen(layer.final_layer_norm.layer_norm(hidden_FD), layer)
-            layer.feed_forward_out.add_to(hidden_FD, wide_FW)
+            normed_FD = layer.final_layer_norm.layer_norm(hidden_FD)
+            layer.feed_forward_out.add_to(hidden_FD, _widen(normed_FD, layer))
         else:
-            context_FD = _attend(hidden_FD, runs, layer, weights.num_heads)
+            context_FD = _attend(hidden_FD.to(weights.dtype), runs, layer, weights.num_heads)
             layer.attention_out.add_to(hidden_FD, context_FD)
             hidden_FD = layer.layer_norm.layer_norm(hidden_FD)
-            layer.feed_forward_out.add_to(hidden_FD, _widen(hidden_FD, layer))
+            wide_FW = _widen(hidden_FD.to(weights.dtype), layer)
+            layer.feed_forward_out.add_to(hidden_FD, wide_FW)
             hidden_FD = layer.final_layer_norm.layer_norm(hidden_FD)
     if weights.stable_layer_norm:
         hidden_FD = weights.layer_norm.layer_norm(hidden_FD)

@@ -38,8 +38,9 @@ class Affine:
     eps: float
 
     def layer_norm(self, rows_RC: Tensor) -> Tensor:
-        """Normalise each row by its own mean and variance."""
+        """Normalise each row by its own mean and variance; in the dtype of the weights."""
         shape = (rows_RC.shape[-1],)
+        rows_RC = rows_RC.to(self.weight.dtype)
         return F.layer_norm(rows_RC, shape, self.weight, self.bias, self.eps)
 
 

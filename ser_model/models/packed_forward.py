@@ -65,7 +65,7 @@ class PackedForward:
                     CPU_STRETCH_FRAMES if on_cpu else DEVICE_STRETCH_FRAMES,
                 )
                 hidden.append(encode(hidden_FD, part, self._encoder))
-            return whole.padded(torch.cat(hidden).float())
+            return whole.padded(torch.cat(hidden))
 
     def _read_weights(self, dtype: torch.dtype) -> None:
         """Read the model's weights, unless those that were read are still the same."""
