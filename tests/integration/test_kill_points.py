@@ -109,7 +109,7 @@ def kill(forks: ForkServer, faults: Faults, manifest: str, run: str, fault: Faul
 
 def exports(run: str, folder: Path) -> list[bytes]:
     """Return all rows that count, as files that users get."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for rejections in (False, True):
         export(run, str(folder / f"{rejections}.csv"), rejections=rejections)
     return [(folder / f"{rejections}.csv").read_bytes() for rejections in (False, True)]
