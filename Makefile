@@ -22,6 +22,14 @@ check: $(ENVIRONMENT) ## style, types, import rules
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/architecture
 
+bench: $(ENVIRONMENT) ## the claims of speed, on a quiet machine: half an hour; results go to benchmarks/results
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python benchmarks/scoring.py --save scoring.md
+	$(BIN)/python benchmarks/overhead.py --save overhead.md
+	$(BIN)/python benchmarks/pack.py --save pack.md
+	$(BIN)/python benchmarks/planning.py --save planning.md
+	$(BIN)/python benchmarks/straggler.py --save straggler.md
+
 format: $(ENVIRONMENT)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import logging
 import shutil
 import tempfile
@@ -35,6 +34,7 @@ import pyarrow as pa
 import torch
 from counting import NAMES_PER_PAGE, counted
 from machine import machine
+from reporting import add_options, report
 
 from orchestration import scoring
 from orchestration.commits import Commit, commit_uri, commits_folder, shard_name
@@ -251,8 +251,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="on Ray; 0: only in one process")
     parser.add_argument("--shards", type=int, default=100_000, help="of the resumed run; 0: none")
     parser.add_argument("--folder", help="where to write; default: the system's temporary files")
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
-    parser.add_argument("--save", help="file under benchmarks/results to write")
+    add_options(parser)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     scoring.resolve_model = lambda _: NullModelSource()
@@ -270,12 +269,7 @@ def main() -> None:
             lambda f: measure_resume(f, arguments.shards), arguments.folder
         )
     text = table(record)
-    print(text)
-    if arguments.save:
-        path = Path(__file__).parent / "results" / arguments.save
-        path.write_text(text + "\n\n```json\n" + json.dumps(record, indent=1) + "\n```\n")
-    if arguments.json:
-        print(json.dumps(record))
+    report(text, record, arguments)
 
 
 if __name__ == "__main__":

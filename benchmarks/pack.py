@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +30,7 @@ import pyarrow as pa
 import soundfile as sf
 import soxr
 from machine import machine
+from reporting import add_options, report
 
 from pipelines.pack import PackShardFn, pack, plan_shards
 from ser_model.audio import SAMPLING_RATE_HZ, encode_flac
@@ -168,19 +168,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=int, default=20, help="of audio in each format")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
-    parser.add_argument("--save", help="file under benchmarks/results to write")
+    add_options(parser)
     arguments = parser.parse_args()
     where = machine("cpu")
     speeds = measure(arguments.minutes, arguments.rounds)
     text = table(speeds, where, arguments.minutes)
-    print(text)
     record = {"hours_per_core_hour": speeds, "machine": where}
-    if arguments.save:
-        path = Path(__file__).parent / "results" / arguments.save
-        path.write_text(text + "\n\n```json\n" + json.dumps(record, indent=1) + "\n```\n")
-    if arguments.json:
-        print(json.dumps(record))
+    report(text, record, arguments)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from machine import machine
+from reporting import add_options, report
 
 from ser_model.audio import SAMPLING_RATE_HZ, encode_flac
 from ser_model.models.base import ModelConfig, build_model
@@ -108,7 +109,7 @@ def main() -> None:
     parser.add_argument("--workers", help="as of `serval score`")
     parser.add_argument("--local", action="store_true", help="without Ray")
     parser.add_argument("--sample-s", type=float, default=15.0, help="of `serval plan`")
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    add_options(parser)
     arguments = parser.parse_args()
     options = ["--local"] if arguments.local else []
     options += ["--workers", arguments.workers] if arguments.workers else []
@@ -122,17 +123,19 @@ def main() -> None:
         for name, model in models.items():
             results[name] = compare(source, model, options, arguments.sample_s)
     where = machine("cpu")
-    print(f"{where['cpu']}, load {where['load_average_1min']}, {where['date']}; goal {GOAL:.0%}\n")
-    print("| model | x real time: predicted | actual | wall s: predicted | actual | error |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    lines = [
+        f"{where['cpu']}, load {where['load_average_1min']}, {where['date']}; goal {GOAL:.0%}",
+        "",
+        "| model | x real time: predicted | actual | wall s: predicted | actual | error |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
     for name, result in results.items():
-        print(
+        lines.append(
             f"| {name} | {result['predicted_times_real_time']:.1f} "
             f"| {result['actual_times_real_time']:.1f} | {result['predicted_wall_s']:.0f} "
             f"| {result['actual_wall_s']:.0f} | {result['error']:+.1%} |"
         )
-    if arguments.json:
-        print(json.dumps({**results, "machine": where}))
+    report("\n".join(lines), {**results, "machine": where}, arguments)
 
 
 if __name__ == "__main__":

@@ -10,16 +10,15 @@ helps, and what of the first is unavoidable: with 1 of W workers slow, W - 0.9 w
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import math
-import sys
 import threading
 import time
 
 import pyarrow as pa
 import ray
 from machine import machine
+from reporting import add_options, report
 
 from orchestration import stragglers
 from orchestration.dispatch import Dispatcher
@@ -76,7 +75,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--shards", type=int, default=96)
     parser.add_argument("--shard-s", type=float, default=2.0)
-    parser.add_argument("--json", action="store_true")
+    add_options(parser)
     args = parser.parse_args()
     size = (args.workers, args.shards, args.shard_s)
     ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
@@ -86,6 +85,7 @@ def main() -> None:
     alone_s = run(*size, num_slow=1)
     ray.shutdown()
     unavoidable = args.workers / (args.workers - 1 + 1 / SLOWER)
+    where = machine("cpu")
     result = {
         "workers": args.workers,
         "shards": args.shards,
@@ -97,18 +97,20 @@ def main() -> None:
         "ratio_without_help": round(alone_s / clean_s, 3),
         "ratio_unavoidable": round(unavoidable, 3),
         "goal": GOAL,
-        **machine("cpu"),
+        "machine": where,
     }
-    print(f"{args.workers} workers, {args.shards} shards of {args.shard_s:g} s")
-    print(f"  all as fast                        {clean_s:6.1f} s")
-    print(
-        f"  one {SLOWER} x slower                    {slow_s:6.1f} s  {slow_s / clean_s:.2f} x "
-        f"(goal {GOAL}, unavoidable {unavoidable:.2f})"
-    )
-    print(f"  one {SLOWER} x slower, nobody helps      {alone_s:6.1f} s  {alone_s / clean_s:.2f} x")
-    if args.json:
-        json.dump(result, sys.stdout)
-        print()
+    lines = [
+        f"{args.workers} workers, {args.shards} shards of {args.shard_s:g} s of sleep; "
+        f"{where['cpu']}, {where['date']}",
+        "",
+        "| run | wall s | times as long |",
+        "| --- | ---: | ---: |",
+        f"| all as fast | {clean_s:.1f} | 1.00 |",
+        f"| one {SLOWER} x slower (goal {GOAL}, unavoidable {unavoidable:.2f}) | {slow_s:.1f} "
+        f"| {slow_s / clean_s:.2f} |",
+        f"| one {SLOWER} x slower, nobody helps | {alone_s:.1f} | {alone_s / clean_s:.2f} |",
+    ]
+    report("\n".join(lines), result, args)
 
 
 if __name__ == "__main__":
