@@ -232,7 +232,9 @@ def create_if_absent(uri: str, data: bytes) -> bool:
 def write_table(uri: str, table: pa.Table) -> None:
     """Write one Parquet file, atomically."""
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
+    # Numbers are hardly ever repeated: looking for it takes most of the time of embeddings.
+    texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
+    pq.write_table(table, buffer, compression="zstd", use_dictionary=texts)
     write_atomic(uri, buffer.getvalue())
 
 
