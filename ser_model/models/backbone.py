@@ -37,4 +37,4 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def modules_of(self, part: PartName) -> tuple[nn.Module, ...]:
-        """Return the layers of a part; together, both parts hold all weights of the backbone."""
+        """Return the layers of a part; together, both parts hold all that is pretrained."""

@@ -22,10 +22,11 @@ from ser_model.models.pooling import Pooling, PoolingName
 from ser_model.models.speech_transformer import SpeechTransformer
 from ser_model.models.speech_transformer_config import SpeechTransformerConfig
 from ser_model.models.support_vectors import SupportVectorConfig, SupportVectorHead
+from ser_model.models.whisper_encoder import WhisperConfig, WhisperEncoder
 from ser_model.schema import DIMENSIONS
 
 Task: TypeAlias = Literal["dimensions", "emotion"]
-BackboneConfig: TypeAlias = Cnn14Config | SpeechTransformerConfig | EgemapsConfig
+BackboneConfig: TypeAlias = Cnn14Config | SpeechTransformerConfig | WhisperConfig | EgemapsConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,9 +160,20 @@ def build_model(config: ModelConfig, seed: int) -> EmotionModel:
         torch.manual_seed(seed)
         model = EmotionModel(config)
         for part in (model.backbone, model.pooling, model.head):
-            if not isinstance(part, SpeechTransformer):  # its library has done that
+            # For the transformers, their library has done that.
+            if not isinstance(part, SpeechTransformer | WhisperEncoder):
                 _initialise(part)
     return model
+
+
+def layer_importance(model: EmotionModel) -> tuple[float, ...] | None:
+    """Return the weights of a layer-weighted sum; None for a model that has none.
+
+    Returns:
+        Positive numbers that sum to 1: of what the first layer gets, then of each layer.
+    """
+    layer_sum = getattr(model.backbone, "layer_sum", None)
+    return None if layer_sum is None else tuple(layer_sum.weights().tolist())
 
 
 def _build_backbone(config: BackboneConfig) -> Backbone:
@@ -169,6 +181,8 @@ def _build_backbone(config: BackboneConfig) -> Backbone:
         return Cnn14(config)
     if isinstance(config, EgemapsConfig):
         return Egemaps(config)
+    if isinstance(config, WhisperConfig):
+        return WhisperEncoder(config)
     return SpeechTransformer(config)
 
 

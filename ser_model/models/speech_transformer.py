@@ -1,9 +1,10 @@
-"""Backbones of the wav2vec 2.0, HuBERT and UniSpeech family, around the library's own classes.
+"""Backbones of the wav2vec 2.0, HuBERT, UniSpeech and WavLM family, around the library's classes.
 
 Two paths compute the same. Where a gradient is wanted, the library's layers run on padded rows,
 with a mask where lengths differ. For scoring, the same weights run in packed form
 (packed_forward.py): no padding, no mask, several times faster. Both agree with the library's
-forward of one file at a time to 1e-5 in float32.
+forward of one file at a time to 1e-5 in float32. WavLM, whose attention has a bias of its own, and
+the weighted sum over layers have the first path alone; WavLM's takes rows of equal length together.
 
 Shapes: B batch, N samples, T frames, C channels, D hidden features.
 """
@@ -18,21 +19,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ser_model.models.backbone import Backbone, PartName
+from ser_model.models.layer_sum import LayerSum, recorded_states
 from ser_model.models.packed_forward import PackedForward
 from ser_model.models.packing import ConvGeometry
-from ser_model.models.speech_transformer_config import SpeechTransformerConfig, library_class
+from ser_model.models.speech_transformer_config import (
+    OWN_FIELDS,
+    SpeechTransformerConfig,
+    library_class,
+)
 
 _NORMALISATION_EPS = 1e-7  # Wav2Vec2FeatureExtractor.zero_mean_unit_var_norm
 
 
 class SpeechTransformer(Backbone):
-    """The backbone: normalised waveforms to the top layer's frames.
+    """The backbone: normalised waveforms to the top layer's frames, or a mix of all layers'.
 
     Attributes:
         transformer: the library's model; `state_dict` holds its weights under its names.
+        layer_sum: the weights of the mix; None where the top layer's frames are returned.
     """
-
-    padding_free = True
 
     def __init__(self, config: SpeechTransformerConfig) -> None:
         """Make the layers with the library's random weights."""
@@ -41,16 +46,17 @@ class SpeechTransformer(Backbone):
         self._geometry = ConvGeometry(kernels=config.conv_kernel, strides=config.conv_stride)
         self.min_samples = self._geometry.window
         self._do_normalize = config.do_normalize
+        self._takes_masks = config.family != "wavlm"
+        self.padding_free = self._takes_masks and config.layers == "top"
         library_config = library_class(config.family, "Config")(
-            **{
-                k: v
-                for k, v in asdict(config).items()
-                if k not in ("kind", "family", "do_normalize")
-            },
-            attn_implementation="sdpa",
+            **{name: value for name, value in asdict(config).items() if name not in OWN_FIELDS},
+            attn_implementation="sdpa" if self._takes_masks else "eager",
             apply_spec_augment=config.mask_time_prob > 0,
         )
         self.transformer: Any = library_class(config.family, "Model")(library_config)
+        self.layer_sum: LayerSum | None = None
+        if config.layers == "weighted_sum":
+            self.layer_sum = LayerSum(config.num_hidden_layers)
         self._packed = PackedForward(self.transformer, self._geometry)
 
     def prepare(self, waveform_BN: Tensor, num_samples_B: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,7 +75,7 @@ class SpeechTransformer(Backbone):
         return centred_BN / torch.sqrt(variance_B1 + _NORMALISATION_EPS), num_samples_B
 
     def forward(self, inputs_BN: Tensor, num_samples_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Return hidden_BTD of the top layer and num_frames_B.
+        """Return hidden_BTD and num_frames_B.
 
         Frames behind a row's true ones have no meaning. Scoring returns float32 in any dtype of the
         arithmetic, which is that of the weights or of autocast.
@@ -78,7 +84,7 @@ class SpeechTransformer(Backbone):
         num_frames_B = torch.tensor(
             [self._geometry.num_frames(n) for n in num_samples], device=inputs_BN.device
         )
-        if self.training or torch.is_grad_enabled():
+        if self.training or torch.is_grad_enabled() or not self.padding_free:
             return self._forward_padded(inputs_BN, num_samples_B, num_frames_B), num_frames_B
         return self._packed(inputs_BN, num_samples), num_frames_B
 
@@ -96,16 +102,36 @@ class SpeechTransformer(Backbone):
         # HuBERT returns the projection alone, the others also the normalised features.
         hidden_BTD = projected[0] if isinstance(projected, tuple) else projected
         num_frames = hidden_BTD.shape[1]
-        # Any mask bars the fast kernels of attention: none where all rows are of one length.
-        mask_BT = None
-        if int(num_frames_B.min()) < num_frames:
-            mask_BT = _true_places(num_frames_B, num_frames, hidden_BTD.device)
-        if num_frames >= self.transformer.config.mask_time_length:
-            # Shorter rows have no room for one mask of SpecAugment, which raises there.
+        if int(num_frames_B.min()) == num_frames:
+            # Any mask bars the fast kernels of attention: none where all rows are of one length.
+            return self._encode(hidden_BTD, None)
+        if self._takes_masks:
+            return self._encode(
+                hidden_BTD, _true_places(num_frames_B, num_frames, hidden_BTD.device)
+            )
+        encoded_BTD = torch.zeros(hidden_BTD.shape, device=hidden_BTD.device)
+        for count in sorted(set(num_frames_B.tolist())):
+            rows_B = torch.nonzero(num_frames_B == count)[:, 0]
+            rows_BTD = F.pad(
+                self._encode(hidden_BTD[rows_B, :count], None), (0, 0, 0, num_frames - count)
+            )
+            encoded_BTD = encoded_BTD.index_copy(0, rows_B, rows_BTD.to(encoded_BTD.dtype))
+        return encoded_BTD
+
+    def _encode(self, hidden_BTD: Tensor, mask_BT: Tensor | None) -> Tensor:
+        """Run the transformer's layers on projected features."""
+        encoder = self.transformer.encoder
+        long_enough = hidden_BTD.shape[1] >= self.transformer.config.mask_time_length
+        if encoder.training and long_enough:
+            # Shorter rows have no room for one mask of SpecAugment, which raises there. Where the
+            # encoder is frozen, nothing would be left that could learn from a mask.
             hidden_BTD = self.transformer._mask_hidden_states(hidden_BTD, attention_mask=mask_BT)
-        encoded = self.transformer.encoder(hidden_BTD, attention_mask=mask_BT)
-        top_BTD: Tensor = encoded.last_hidden_state
-        return top_BTD
+        if self.layer_sum is None:
+            top_BTD: Tensor = encoder(hidden_BTD, attention_mask=mask_BT).last_hidden_state
+            return top_BTD
+        with recorded_states(encoder.layers) as states:
+            top_BTD = encoder(hidden_BTD, attention_mask=mask_BT).last_hidden_state
+        return self.layer_sum(states.below(top_BTD))  # type: ignore[no-any-return]  # a module's call is untyped
 
     def _convolve(self, inputs_BN: Tensor, num_samples_B: Tensor) -> Tensor:
         """Return features_BCT; a GroupNorm counts the true frames of each row alone."""

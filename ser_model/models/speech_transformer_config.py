@@ -1,4 +1,4 @@
-"""What a wav2vec 2.0, HuBERT or UniSpeech backbone is apart from its weights."""
+"""What a wav2vec 2.0, HuBERT, UniSpeech or WavLM backbone is apart from its weights."""
 
 from __future__ import annotations
 
@@ -7,14 +7,22 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ser_model.models.configuration import build
+from ser_model.models.layer_sum import LayersName
 from ser_model.models.packing import ConvGeometry
 
-_CLASS_PREFIX = {"wav2vec2": "Wav2Vec2", "hubert": "Hubert", "unispeech": "UniSpeech"}
+_CLASS_PREFIX = {
+    "wav2vec2": "Wav2Vec2",
+    "hubert": "Hubert",
+    "unispeech": "UniSpeech",
+    "wavlm": "WavLM",
+}
+OWN_FIELDS = ("kind", "family", "do_normalize", "layers", "pretrained", "revision")
+"""Fields that the library's configuration does not have, or not in that place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechTransformerConfig:
-    """The switches of the family; all but the first three are the library's, under its names.
+    """The switches of the family; all but OWN_FIELDS are the library's, under its names.
 
     Attributes:
         kind: name of the backbone.
@@ -42,10 +50,14 @@ class SpeechTransformerConfig:
         layerdrop: part of the layers that training skips.
         mask_time_prob: part of the frames that training masks (SpecAugment); 0 for none.
         mask_time_length: frames of a mask.
+        layers: the top layer's frames (top), or a weighted sum over all layers (weighted_sum).
+        pretrained: where training begins: a hub id or a folder in the Hugging Face layout; null for
+            random weights.
+        revision: commit of the hub's repository; null until the hub has resolved one.
     """
 
     kind: Literal["speech_transformer"] = "speech_transformer"
-    family: Literal["wav2vec2", "hubert", "unispeech"]
+    family: Literal["wav2vec2", "hubert", "unispeech", "wavlm"]
     do_normalize: bool
     hidden_size: int = 768
     num_hidden_layers: int = 12
@@ -68,6 +80,9 @@ class SpeechTransformerConfig:
     layerdrop: float = 0.0
     mask_time_prob: float = 0.0
     mask_time_length: int = 10
+    layers: LayersName = "top"
+    pretrained: str | None = None
+    revision: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what gives no network."""
@@ -116,10 +131,12 @@ def config_from_library(
         "conv_pos_batch_norm": False,
         "feat_extract_activation": "gelu",
         "hidden_act": "gelu",
+        "num_buckets": 320,
+        "max_bucket_distance": 800,
     }.items():
         if library.get(name, only) != only:
             raise ValueError(f"{name} {library[name]!r} is not built; only {only!r} is")
-    names = set(SpeechTransformerConfig.__dataclass_fields__) - {"kind", "family", "do_normalize"}
+    names = set(SpeechTransformerConfig.__dataclass_fields__) - set(OWN_FIELDS)
     fields = {name: value for name, value in library.items() if name in names}
     if num_hidden_layers is not None:
         if num_hidden_layers > library["num_hidden_layers"]:

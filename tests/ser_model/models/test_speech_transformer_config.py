@@ -1,13 +1,19 @@
 import dataclasses
 
 import pytest
-from transformers import HubertConfig, UniSpeechConfig, Wav2Vec2Config
+from transformers import HubertConfig, UniSpeechConfig, Wav2Vec2Config, WavLMConfig
 
 from ser_model.models.configuration import build
-from ser_model.models.speech_transformer_config import SpeechTransformerConfig, config_from_library
+from ser_model.models.speech_transformer_config import (
+    OWN_FIELDS,
+    SpeechTransformerConfig,
+    config_from_library,
+)
 
 
-@pytest.mark.parametrize("library_class", [HubertConfig, UniSpeechConfig, Wav2Vec2Config])
+@pytest.mark.parametrize(
+    "library_class", [HubertConfig, UniSpeechConfig, Wav2Vec2Config, WavLMConfig]
+)
 def test_a_library_configuration_is_read_field_by_field(library_class: type) -> None:
     library = library_class(
         hidden_size=1024,
@@ -20,7 +26,7 @@ def test_a_library_configuration_is_read_field_by_field(library_class: type) -> 
     )
     config = config_from_library(library.to_diff_dict(), do_normalize=True)
     names = {field.name for field in dataclasses.fields(config)}
-    for name in names - {"kind", "family", "do_normalize", "feat_proj_layer_norm"}:
+    for name in names - {*OWN_FIELDS, "feat_proj_layer_norm"}:
         expected = getattr(library, name)
         assert getattr(config, name) == (
             tuple(expected) if isinstance(expected, list) else expected
@@ -37,7 +43,14 @@ def test_a_written_configuration_is_read_back() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"model_type": "wavlm"}, "model_type 'wavlm' is none of wav2vec2, hubert, unispeech"),
+        (
+            {"model_type": "bert"},
+            "model_type 'bert' is none of wav2vec2, hubert, unispeech, wavlm",
+        ),
+        (
+            {"model_type": "wavlm", "num_buckets": 64},
+            "num_buckets 64 is not built; only 320 is",
+        ),
         ({"add_adapter": True}, "add_adapter True is not built; only False is"),
         ({"hidden_act": "relu"}, "hidden_act 'relu' is not built; only 'gelu' is"),
         (
