@@ -1,12 +1,14 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from orchestration.registry import resolve_model
-from orchestration.training import train_recipe
+from orchestration.registry import describe_model, resolve_model
+from orchestration.training import SeriesSummary, train_recipe
 from orchestration.training_run import TrainSummary
 from ser_model import storage
 from ser_model.manifest import write_manifest
@@ -53,6 +55,18 @@ def corpus(tmp_path: Path, write_recording: Callable[..., str]) -> Rows:
 
 
 def train_rows(folder: Path, rows: Rows, **options: object) -> TrainSummary:
+    summary = train_any(folder, rows, **options)
+    assert isinstance(summary, TrainSummary)
+    return summary
+
+
+def train_series(folder: Path, rows: Rows, *overrides: str, **options: object) -> SeriesSummary:
+    summary = train_any(folder, rows, overrides=(*SMALL, *overrides), **options)
+    assert isinstance(summary, SeriesSummary)
+    return summary
+
+
+def train_any(folder: Path, rows: Rows, **options: object) -> TrainSummary | SeriesSummary:
     manifest = str(folder / "manifest.jsonl")
     write_manifest(manifest, pa.Table.from_pylist(rows))
     options = {"overrides": SMALL, **options}
@@ -203,3 +217,144 @@ def test_an_emotion_that_training_never_sees_is_named(tmp_path: Path, corpus: Ro
 def test_a_crop_that_is_too_short_for_the_model_is_named(tmp_path: Path, corpus: Rows) -> None:
     with pytest.raises(ConfigError, match=r"recipe demo: crop_s 0.01 is shorter"):
         train_rows(tmp_path, corpus, overrides=(*SMALL, "crop_s=0.01"))
+
+
+def read_record(tmp_path: Path, *parts: str) -> dict[str, Any]:
+    return storage.read_json(str(tmp_path.joinpath("model", *parts)))
+
+
+def test_seeds_are_trained_one_after_the_other(
+    tmp_path: Path, corpus: Rows, mlflow_folder: Path
+) -> None:
+    summary = train_series(tmp_path, corpus, "num_seeds=2", "seed=3", name="seeds")
+    names = [Path(training.output).name for training in summary.trainings]
+    assert names == ["seed-3", "seed-4"]
+    values = [training.dev["selection"] for training in summary.trainings]
+    assert len(set(values)) == 2
+    assert summary.dev["selection"]["mean"] == pytest.approx(np.mean(values))
+    assert summary.dev["selection"]["std"] == pytest.approx(np.std(values, ddof=1))
+    best = summary.trainings[int(np.argmax(values))]
+    assert summary.best == best.output
+    resolved = resolve_model("models:/seeds@candidate")
+    assert (resolved.uri, resolved.weights_sha256) == (summary.model_uri, best.weights_sha256)
+    assert read_record(tmp_path, "series.json")["dev"] == summary.dev
+
+    from orchestration.mlflow_store import PARENT_TAG, open_client
+
+    client = open_client()
+    parent = read_record(tmp_path, "mlflow.json")["run_id"]
+    for seed in ("seed-3", "seed-4"):
+        run = client.get_run(read_record(tmp_path, seed, "mlflow.json")["run_id"])
+        assert run.data.tags[PARENT_TAG] == parent
+        assert run.info.status == "FINISHED"
+    logged = client.get_run(parent).data.metrics
+    assert logged["dev.selection.std"] == pytest.approx(summary.dev["selection"]["std"])
+
+
+def test_folds_test_every_segment_once(tmp_path: Path, corpus: Rows) -> None:
+    rows = without(corpus, "split")
+    summary = train_series(tmp_path, rows, "data.fold_by=speaker_id", target="emotion")
+    assert len(summary.trainings) == NUM_SPEAKERS
+    assert all(t.num_segments == {"train": 18, "dev": 6, "test": 6} for t in summary.trainings)
+    predictions = storage.read_table(str(tmp_path / "model" / "test.parquet"))
+    assert sorted(predictions["segment_id"].to_pylist()) == [row["segment_id"] for row in corpus]
+    truth = {row["segment_id"]: row["emotion"] for row in corpus}
+    right = [
+        row["emotion"] == truth[row["segment_id"]]
+        for row in predictions.select(["segment_id", "emotion"]).to_pylist()
+    ]
+    assert summary.pooled is not None
+    assert summary.pooled["accuracy"]["mean"] == pytest.approx(np.mean(right))
+    assert read_record(tmp_path, "fold-02", "train.json")["held_out"] == ["s1"]
+    again = train_series(tmp_path, rows, "data.fold_by=speaker_id", target="emotion")
+    assert all(training.resumed for training in again.trainings)
+    assert again.pooled == summary.pooled
+
+
+def test_a_part_of_the_data_is_a_part_of_train_alone(tmp_path: Path, corpus: Rows) -> None:
+    summary = train_rows(tmp_path, corpus, overrides=(*SMALL, "data.fraction=0.5"))
+    assert summary.num_segments == {"train": 9, "dev": 6}
+
+
+def test_gavalis_protocol_says_that_speakers_overlap(tmp_path: Path, corpus: Rows) -> None:
+    overrides = (*SMALL, "data.split=random-80-20", "data.predict_test=true")
+    summary = train_rows(tmp_path, corpus, overrides=overrides)
+    assert summary.num_segments == {"train": 24, "dev": 6, "test": 6}
+    assert summary.test is not None
+    assert summary.test["concordance_cc"] == pytest.approx(summary.dev["concordance_cc"], abs=1e-5)
+    assert read_record(tmp_path, "train.json")["speakers_overlap"] is True
+
+
+def test_an_overlap_is_taken_where_it_is_asked_for(tmp_path: Path, corpus: Rows) -> None:
+    rows = changed(corpus, 0, split="dev")
+    train_rows(tmp_path, rows, overrides=(*SMALL, "data.split=as-given"))
+    assert read_record(tmp_path, "train.json")["speakers_overlap"] is True
+
+
+def test_one_dimension_is_learned_alone(tmp_path: Path, corpus: Rows) -> None:
+    overrides = (*SMALL, "task=arousal", "loss.one_dimension=mean_squared_error")
+    summary = train_rows(tmp_path, corpus, overrides=(*overrides, "data.predict_test=true"))
+    assert set(summary.dev) == {"selection", "concordance_cc_arousal", "loss"}
+    predictions = storage.read_table(str(tmp_path / "model" / "test.parquet"))
+    assert predictions["valence"].null_count == len(predictions) == 6
+    assert predictions["arousal"].null_count == 0
+
+
+def test_what_stopped_half_way_goes_on(
+    tmp_path: Path, corpus: Rows, mlflow_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orchestration.mlflow_store import open_client
+    from orchestration.training_log import TrainingLog
+    from ser_model.training.checkpoint import Evaluation
+
+    # Whoever edits the code while the tests run is refused as well, and rightly so.
+    monkeypatch.setattr("orchestration.training_run.code_sha256", lambda: "this code")
+    expected = train_rows(tmp_path, corpus)
+    shutil.rmtree(tmp_path / "model")
+    log = TrainingLog.log
+
+    def stop_at_the_second(self: TrainingLog, line: Evaluation, *, by_step: bool) -> None:
+        if line.epoch == 2:
+            raise KeyboardInterrupt
+        log(self, line, by_step=by_step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingLog, "log", stop_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            train_rows(tmp_path, corpus, name="stopped")
+    client = open_client()
+    run_id = read_record(tmp_path, "mlflow.json")["run_id"]
+    assert [p.step for p in client.get_metric_history(run_id, "loss")] == [1], "curves are live"
+    assert client.get_run(run_id).info.status == "RUNNING"
+    with pytest.raises(RunError, match=r"begun otherwise \(recipe differ\)"):
+        train_rows(tmp_path, corpus, overrides=(*SMALL, "seed=9"))
+    summary = train_rows(tmp_path, corpus, name="stopped")
+    assert summary.weights_sha256 == expected.weights_sha256
+    assert [p.step for p in client.get_metric_history(run_id, "loss")] == [1, 2, 3]
+    assert client.get_run(run_id).info.status == "FINISHED"
+    assert not (tmp_path / "model" / "checkpoint").exists()
+
+
+def test_mlflow_has_all_that_the_model_was_made_of(
+    tmp_path: Path, corpus: Rows, mlflow_folder: Path
+) -> None:
+    from orchestration.mlflow_store import open_client
+
+    train_rows(tmp_path, corpus, name="files", target="emotion")
+    client = open_client()
+    run_id = client.get_model_version("files", "1").run_id
+    files = {entry.path for entry in client.list_artifacts(run_id)}
+    assert files == {
+        "train.json",
+        "recipe.yaml",
+        "environment.json",
+        "confusion-dev.json",
+        "confusion-dev.png",
+    }
+    confusion = read_record(tmp_path, "train.json")["confusion"]["dev"]
+    assert confusion["targets"] == ["calm", "excited"]
+    assert [sum(row) for row in confusion["counts"]] == [3, 3]
+    facts = describe_model("models:/files/1")
+    assert facts["recipe"]["head"]["num_hidden"] == 64
+    assert facts["overrides"] == [*SMALL, "task=emotion"]
+    assert "unweighted_average_recall" in facts["best"]["dev"]

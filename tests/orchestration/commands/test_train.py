@@ -51,6 +51,10 @@ def test_a_dry_run_prints_the_resolved_recipe() -> None:
     assert recipe["task"] == "emotion"
     assert recipe["backbone"]["channels"] == [4, 4]
     assert recipe["schedule"]["warmup"] == 0.2
+    lines = text.splitlines()
+    assert "task: emotion  # overridden, was dimensions" in lines
+    assert "  channels: [4, 4]  # overridden, was [8, 16, 32, 64]" in lines
+    assert "seed: 0" in lines
 
 
 @pytest.mark.parametrize(
