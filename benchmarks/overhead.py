@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import logging
 import shutil
 import tempfile
@@ -152,7 +153,8 @@ def write_commits(ledger: Ledger, plan: ShardPlan, done: range, *, roll_up: bool
     Path(commits_folder(ledger.run_uri, CLEAN)).mkdir(parents=True, exist_ok=True)
     roll_ups = RollUps(ledger.run_uri, ledger.identity.sha256())
     for shard in done:
-        attempt = f"{shard:016x}"
+        sha256 = hashlib.sha256(str(shard).encode()).hexdigest()
+        attempt = sha256[:16]
         commit = Commit(
             condition=CLEAN,
             shard=shard,
@@ -164,7 +166,7 @@ def write_commits(ledger: Ledger, plan: ShardPlan, done: range, *, roll_up: bool
             num_rejections=0,
             num_rejections_by_reason={},
             audio_s=0.03 * plan.num_segments_of(shard),
-            content_sha256=f"{hash((shard, 'content')) % 2**256:064x}",
+            content_sha256=sha256,
         )
         record = storage.to_json_bytes(dataclasses.asdict(commit))
         Path(commit_uri(ledger.run_uri, CLEAN, shard)).write_bytes(record)
