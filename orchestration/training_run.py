@@ -311,7 +311,9 @@ def _run(
     if isinstance(options.recipe, SupportVectorRecipe):
         if options.num_workers > 1:
             raise ConfigError("--workers: a support vector machine is trained by one process")
-        return train_support_vectors(options.recipe, data.targets, train_set, dev_set)
+        result = train_support_vectors(options.recipe, data.targets, train_set, dev_set)
+        on_evaluation(result.best)
+        return result
     if options.num_workers > 1:
         job = Job(
             recipe=options.recipe,
