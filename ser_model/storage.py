@@ -152,7 +152,9 @@ def read_bytes(uri: str, *, max_bytes: int = 1 << 30) -> bytes:
     if path is None:
         return object_store.read_bytes(uri, max_bytes)
     with path.open("rb") as file:
-        data = file.read(max_bytes + 1)
+        # Not max_bytes + 1 at once: Python makes room for all that it is asked for.
+        num_bytes = min(os.fstat(file.fileno()).st_size, max_bytes)
+        data = file.read(num_bytes + 1)
     if len(data) > max_bytes:
         raise OSError(f"{uri} is larger than {max_bytes} bytes")
     return data
