@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import tempfile
 from collections.abc import Sequence
@@ -13,10 +12,11 @@ from urllib.parse import parse_qsl
 
 from orchestration import mlflow_store
 from ser_model import storage
-from ser_model.models.base import EmotionModel
+from ser_model.models.base import EmotionModel, build_model
+from ser_model.models.checkpoint import HUB_SCHEME, hub_revision
+from ser_model.models.pretrained import untrained
 from ser_model.models.storage import CONFIG_NAME, load_model, weights_sha256
 from ser_model.schema import DIMENSIONS, ModelError
-from ser_model.training.loop import new_model
 from ser_model.training.recipe import Recipe, list_recipes, load_recipe
 
 if TYPE_CHECKING:
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 KNOWN_URIS = (
-    "models:/NAME/VERSION, models:/NAME@ALIAS, a folder with config.json and model.safetensors, "
-    "random:RECIPE?seed=0"
+    "models:/NAME/VERSION, models:/NAME@ALIAS, hf:ORG/NAME, a folder with config.json and "
+    "model.safetensors, random:RECIPE?seed=0"
 )
 SHA256_TAG = "serval.weights_sha256"
 TASK_TAG = "serval.task"
+SOURCE_TAG = "serval.source"
 
 SERVER_SCHEME = "mlflow-artifacts:"
 """Artifacts that a tracking server hands out itself; only MLflow can fetch them."""
@@ -45,10 +46,11 @@ class ResolvedModel:
     """A model that was found: which one, and where any process can load it from.
 
     Attributes:
-        uri: pinned: an alias has become a version.
+        uri: pinned: an alias has become a version, a hub's branch a commit.
         version: short and unlike that of other models: "demo/3".
         weights_sha256: of the weights that were found; `load` accepts no others.
-        folder: where config.json and model.safetensors are; None for an untrained recipe.
+        folder: where config.json and model.safetensors are, or hf:ORG/NAME@COMMIT; None for an
+            untrained recipe.
         recipe: of an untrained model, else None.
         seed: of an untrained model.
     """
@@ -113,6 +115,8 @@ def resolve_model(uri: str) -> ResolvedModel:
         return _resolve_registered(uri)
     if uri.startswith("random:"):
         return _resolve_random(uri)
+    if uri.startswith(HUB_SCHEME):
+        return _resolve_on_hub(uri)
     if storage.exists(storage.join(uri, CONFIG_NAME)):
         path = storage.local_path(uri)
         folder = uri if path is None else str(path.absolute())
@@ -127,7 +131,7 @@ def register_model(folder: str, *, name: str, run_id: str | None = None) -> str:
     The same weights are registered once: a second time returns the version that has them.
 
     Args:
-        folder: that `save_model` wrote.
+        folder: that `save_model` wrote, or in the Hugging Face layout, or hf:ORG/NAME.
         name: of the registered model; made where it is new.
         run_id: the MLflow run that it came from.
 
@@ -141,6 +145,9 @@ def register_model(folder: str, *, name: str, run_id: str | None = None) -> str:
         raise ModelError(f"model name {name!r} must be of letters, digits and . _ - alone")
     from mlflow.exceptions import MlflowException
 
+    if folder.startswith(HUB_SCHEME):
+        hub_id, revision = hub_revision(folder)
+        folder = f"{HUB_SCHEME}{hub_id}@{revision}"
     model = load_model(folder)
     sha256 = weights_sha256(model)
     client = mlflow_store.open_client()
@@ -158,7 +165,7 @@ def register_model(folder: str, *, name: str, run_id: str | None = None) -> str:
         source=location,
         run_id=run_id,
         model_id=model_id,
-        tags={SHA256_TAG: sha256, TASK_TAG: model.task},
+        tags={SHA256_TAG: sha256, TASK_TAG: model.task, SOURCE_TAG: folder},
     )
     version = str(created.version)
     client.set_registered_model_alias(name, "candidate", version)
@@ -210,7 +217,7 @@ def describe_model(uri: str) -> dict[str, Any]:
 
 def _training_of(resolved: ResolvedModel) -> dict[str, Any]:
     """Return recipe and metrics from the record beside the weights, where there is one."""
-    if resolved.folder is None:
+    if resolved.folder is None or resolved.folder.startswith(HUB_SCHEME):
         return {}
     with _readable(resolved.folder) as folder:
         uri = storage.join(folder, mlflow_store.TRAINING_RECORD)
@@ -246,6 +253,17 @@ def _resolve_registered(uri: str) -> ResolvedModel:
     )
 
 
+def _resolve_on_hub(uri: str) -> ResolvedModel:
+    hub_id, revision = hub_revision(uri)
+    pinned = f"{HUB_SCHEME}{hub_id}@{revision}"
+    return ResolvedModel(
+        uri=pinned,
+        version=f"{hub_id}@{revision[:12]}",
+        weights_sha256=weights_sha256(load_model(pinned)),
+        folder=pinned,
+    )
+
+
 def _resolve_random(uri: str) -> ResolvedModel:
     recipe, _, query = uri.removeprefix("random:").partition("?")
     options = dict(parse_qsl(query))
@@ -272,8 +290,7 @@ def _untrained(recipe: str, seed: int) -> EmotionModel:
             f"random:{recipe}: only networks have weights before they are trained; "
             f"serval train {recipe}"
         )
-    loaded = dataclasses.replace(loaded, seed=seed)
-    return new_model(loaded, DIMENSIONS).eval()
+    return build_model(untrained(loaded.model_config(DIMENSIONS)), seed).eval()
 
 
 def _absolute(location: str) -> str:

@@ -6,9 +6,10 @@ import io
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import fsspec
 import numpy as np
@@ -18,6 +19,9 @@ from chaos_proxy import ChaosProxy
 from faulty import VARIABLE, Faults
 
 from ser_model import retrying, storage
+
+if TYPE_CHECKING:
+    import torch
 
 BUCKET = "serval-tests"
 
@@ -157,3 +161,89 @@ def real_data() -> Path:
     if not named:
         pytest.skip("SERVAL_REAL_DATA does not name a folder of real recordings")
     return Path(named).resolve()
+
+
+HUB_TINY = {
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "conv_dim": [16] * 7,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4,
+    "feat_extract_norm": "layer",
+    "do_stable_layer_norm": True,
+    "conv_bias": True,
+}
+OLD_WEIGHT_NORM = {
+    ".parametrizations.weight.original0": ".weight_g",
+    ".parametrizations.weight.original1": ".weight_v",
+}
+
+
+def write_hub_folder(
+    folder: Path,
+    *,
+    labels: Sequence[str] = ("arousal", "dominance", "valence"),
+    weight_norm: str = "old",
+    file: str = "model.safetensors",
+    edit: Callable[[dict[str, torch.Tensor]], object] = lambda weights: None,
+    **config: object,
+) -> Path:
+    """A checkpoint as audEERING's released one is stored, small and with random weights."""
+    import safetensors.torch
+    import torch
+    from transformers import Wav2Vec2Config, Wav2Vec2Model
+
+    library = Wav2Vec2Config(**HUB_TINY, vocab_size=None, final_dropout=0.1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        encoder = Wav2Vec2Model(library)
+        head = {
+            "classifier.dense.weight": 0.2 * torch.randn(32, 32),
+            "classifier.dense.bias": torch.randn(32),
+            "classifier.out_proj.weight": 0.2 * torch.randn(len(labels), 32),
+            "classifier.out_proj.bias": torch.randn(len(labels)),
+        }
+    weights = {f"wav2vec2.{name}": value for name, value in encoder.state_dict().items()} | head
+    if weight_norm == "old":
+        for new, old in OLD_WEIGHT_NORM.items():
+            weights = {name.replace(new, old): value for name, value in weights.items()}
+    edit(weights)
+    folder.mkdir(exist_ok=True, parents=True)
+    mapping = library.to_dict() | {
+        "id2label": {str(index): label for index, label in enumerate(labels)},
+        "architectures": ["Wav2Vec2ForSpeechClassification"],
+        **config,
+    }
+    (folder / "config.json").write_text(json.dumps(mapping))
+    (folder / "preprocessor_config.json").write_text(json.dumps({"do_normalize": True}))
+    if file.endswith(".bin"):
+        torch.save(weights, folder / file)
+    else:
+        safetensors.torch.save_file(weights, folder / file, metadata={"format": "pt"})
+    return folder
+
+
+@pytest.fixture
+def hub_folder() -> Callable[..., Path]:
+    return write_hub_folder
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Put a checkpoint where the hub's client keeps what it has downloaded; it is offline then."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+    def put(hub_id: str, **fields: object) -> str:
+        commit = "0123456789abcdef0123456789abcdef01234567"
+        repository = tmp_path / "hub" / f"models--{hub_id.replace('/', '--')}"
+        write_hub_folder(repository / "snapshots" / commit, **fields)
+        (repository / "refs").mkdir()
+        (repository / "refs" / "main").write_text(commit)
+        return commit
+
+    return put

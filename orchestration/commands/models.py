@@ -16,9 +16,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     actions.add_parser("list", help="all versions with their aliases")
     show = actions.add_parser("show", help="what a model is")
-    show.add_argument("uri", metavar="URI", help="models:/NAME/VERSION, models:/NAME@ALIAS, folder")
-    bring = actions.add_parser("import", help="register the model of a folder")
-    bring.add_argument("source", metavar="SOURCE", help="folder that `serval train` wrote")
+    show.add_argument(
+        "uri", metavar="URI", help="models:/NAME/VERSION, models:/NAME@ALIAS, hf:ORG/NAME, folder"
+    )
+    bring = actions.add_parser("import", help="register the model of a folder or the hub")
+    bring.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="folder that `serval train` wrote or in the Hugging Face layout, or hf:ORG/NAME",
+    )
     bring.add_argument("--name", required=True, metavar="N", help="registered model")
     promote = actions.add_parser("promote", help="give a version an alias")
     promote.add_argument("uri", metavar="URI", help="models:/NAME/VERSION or models:/NAME@ALIAS")

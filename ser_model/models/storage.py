@@ -20,6 +20,7 @@ from ser_model import storage
 from ser_model.models.base import EmotionModel, ModelConfig
 from ser_model.models.configuration import build
 from ser_model.models.egemaps import EgemapsConfig
+from ser_model.models.hugging_face import is_hugging_face, load_hugging_face_model
 from ser_model.schema import ModelError
 
 CONFIG_NAME = "config.json"
@@ -38,11 +39,15 @@ def save_model(model: EmotionModel, folder: str) -> None:
 def load_model(folder: str) -> EmotionModel:
     """Read a model that `save_model` wrote; it comes back in eval mode.
 
+    A folder in the Hugging Face layout, and `hf:ORG/NAME` on its hub, are read too.
+
     Raises:
         ModelError: a file is absent or no model, the configuration is not the one that the weights
             were saved with, or a weight is missing, left over or of another shape; or it is a
             model of cross-validation that cannot score segments one by one.
     """
+    if is_hugging_face(folder):
+        return load_hugging_face_model(folder)
     config = _read_config(folder)
     if isinstance(config.backbone, EgemapsConfig) and config.backbone.speaker_normalised:
         raise ModelError(

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from ser_model.audio import SAMPLING_RATE_HZ
-from ser_model.models.base import EmotionModel, build_model
+from ser_model.models.base import EmotionModel
 from ser_model.models.head import Head
+from ser_model.models.pretrained import initial_model
 from ser_model.training.batches import Batch, Inputs, epochs, read_ahead
 from ser_model.training.checkpoint import Checkpoints, Evaluation, Progress, State
 from ser_model.training.evaluation import ALONE, dev_metrics, score_batch, score_examples
@@ -51,8 +52,12 @@ class TrainResult:
 
 
 def new_model(recipe: Recipe, targets: Sequence[str]) -> EmotionModel:
-    """Return the untrained model of a recipe."""
-    return build_model(recipe.model_config(targets), recipe.seed)
+    """Return the model that a recipe's training begins with.
+
+    Raises:
+        ModelError: its backbone's pretrained weights cannot be read, or do not fit.
+    """
+    return initial_model(recipe.model_config(targets), recipe.seed)
 
 
 def train(

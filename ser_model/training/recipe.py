@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias
 import yaml
 
 from ser_model.models.backbone import PartName
+from ser_model.models.backbones import with_name_filled_in
 from ser_model.models.base import BackboneConfig, ModelConfig, Task
 from ser_model.models.configuration import build
 from ser_model.models.head import HeadConfig
@@ -41,7 +42,8 @@ class Recipe:
     Attributes:
         description: one line for `serval train --list`.
         task: dimensions, one of them alone, or emotion; `--target` overrides it.
-        backbone: waveforms to frames.
+        backbone: waveforms to frames; a file may give a `name` of `ser_model/models/backbones.yaml`
+            and only the fields that differ.
         pooling: frames to one vector.
         head: the vector to scores.
         freeze: parts of the backbone that training leaves alone: front_end, encoder.
@@ -174,6 +176,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> AnyRecipe:
     try:
         if mapping.get("kind") == "support_vectors":
             return build(SupportVectorRecipe, mapping)
+        mapping["backbone"] = with_name_filled_in(mapping.get("backbone"))
         return build(Recipe, mapping)
     except ValueError as error:
         raise ConfigError(f"recipe {name}: {error}") from error

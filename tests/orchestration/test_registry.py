@@ -1,5 +1,6 @@
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -190,3 +191,37 @@ def test_the_artifacts_are_beside_the_database(registered: str, mlflow_folder: P
     folder = files_of(resolve_model(f"models:/{registered}/1"))
     assert folder.is_relative_to(mlflow_folder / "mlartifacts")
     assert json.loads((folder / "config.json").read_text())["format"] == "serval"
+
+
+@pytest.mark.parametrize("kind", ["folder", "hub"])
+def test_a_model_in_the_hubs_layout_is_found_imported_and_scores_the_same(
+    mlflow_folder: Path,
+    hub_folder: Callable[..., Path],
+    hub_cache: Callable[..., str],
+    tmp_path: Path,
+    kind: str,
+) -> None:
+    if kind == "folder":
+        source = pinned = str(hub_folder(tmp_path / "released"))
+    else:
+        pinned = f"hf:acme/emotion@{hub_cache('acme/emotion')}"
+        source = "hf:acme/emotion"
+    resolved = resolve_model(source)
+    assert resolved.uri == resolved.folder == pinned
+    assert resolve_model(pinned) == resolved
+    assert describe_model(source)["targets"] == ["arousal", "dominance", "valence"]
+    waveform, num_samples = torch.full((1, 8000), 0.1), torch.tensor([8000])
+    with torch.inference_mode():
+        expected = resolved.load()(waveform, num_samples).scores
+        name = f"released-{kind}"
+        assert register_model(source, name=name) == "1"
+        assert register_model(source, name=name) == "1"
+        imported = resolve_model(f"models:/{name}/1")
+        assert torch.equal(imported.load()(waveform, num_samples).scores, expected)
+    assert imported.weights_sha256 == resolved.weights_sha256
+
+
+def test_what_the_hub_does_not_have_is_named(hub_cache: Callable[..., str]) -> None:
+    hub_cache("acme/emotion")
+    with pytest.raises(ModelError, match="acme/nothing cannot be read from the Hugging Face hub"):
+        resolve_model("hf:acme/nothing")
