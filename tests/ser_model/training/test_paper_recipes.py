@@ -1,0 +1,127 @@
+"""The papers' recipes: what they say, and two steps of each on a small network."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from ser_model.models.cnn14 import Cnn14Config
+from ser_model.schema import DIMENSIONS
+from ser_model.training.examples import Example
+from ser_model.training.loop import new_model, train
+from ser_model.training.recipe import Recipe, list_recipes, load_recipe
+
+# The names that the outer contract promises; those with text come with the models that read it.
+NAMES = {
+    *(f"wagner/{name}" for name in ("w2v2-b", "hubert-b", "w2v2-L", "hubert-L", "w2v2-L-robust")),
+    *(f"wagner/{name}" for name in ("w2v2-L-robust-12", "w2v2-L-vox", "w2v2-L-xls-r")),
+    *("wagner/w2v2-L-wo-pretrain", "wagner/cnn14", "triantafyllopoulos/cnn14"),
+    *(f"gavali/{name}" for name in ("wav2vec2-large", "xlsr-53", "hubert-base", "hubert-xlarge")),
+    *("gavali/unispeech-large", "gavali/unispeech-large-multilingual"),
+    *(f"deoliveira/{name}" for name in ("distilhubert", "hubert-base", "w2v2-L-robust-p")),
+}
+SMALL_CNN14 = ("backbone.channels=[4, 4, 4, 4, 4, 4]",)
+SMALL_TRANSFORMER = (
+    "backbone.pretrained=null",
+    "backbone.hidden_size=32",
+    "backbone.num_hidden_layers=2",
+    "backbone.num_attention_heads=4",
+    "backbone.intermediate_size=64",
+    "backbone.conv_dim=[16, 16, 16, 16, 16, 16, 16]",
+    "backbone.num_conv_pos_embeddings=16",
+    "backbone.num_conv_pos_embedding_groups=4",
+)
+SMALL = ("head.num_hidden=16", "batch_size=2", "max_steps=2", "num_epochs=1")
+
+
+def small(name: str) -> Recipe:
+    is_cnn14 = isinstance(load_recipe(name).backbone, Cnn14Config)
+    return load_recipe(name, [*(SMALL_CNN14 if is_cnn14 else SMALL_TRANSFORMER), *SMALL])
+
+
+def make_examples(recipe: Recipe, targets: tuple[str, ...]) -> list[Example]:
+    generator = torch.Generator().manual_seed(0)
+    model = new_model(recipe, targets)
+    examples = []
+    for index in range(8):
+        num_samples = 12_000 + 1_000 * index
+        waveform = 0.1 * torch.randn(1, num_samples, generator=generator)
+        inputs, _ = model.prepare(waveform, torch.tensor([num_samples]))
+        of_dimensions = torch.rand(3, generator=generator)
+        truth = torch.tensor(index % len(targets)) if recipe.task == "emotion" else of_dimensions
+        examples.append(
+            Example(
+                segment_id=str(index),
+                duration_s=num_samples / 16_000,
+                inputs=inputs[0],
+                truth=truth,
+            )
+        )
+    return examples
+
+
+def test_every_audio_recipe_of_the_papers_is_there() -> None:
+    assert set(list_recipes()) >= NAMES
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_a_recipe_runs_for_two_steps(name: str) -> None:
+    recipe = small(name)
+    targets = tuple("abcdefgh") if recipe.task == "emotion" else DIMENSIONS
+    model = new_model(recipe, targets)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    examples = make_examples(recipe, targets)
+    result = train(recipe, model, examples, examples)
+    assert result.best.step in (1, 2)
+    after = result.model.state_dict()
+    moved = {key for key in before if not torch.equal(before[key], after[key])}
+    frozen = {key for key in before if ".feature_extractor." in key}
+    if "front_end" in recipe.freeze:
+        assert frozen
+        assert not moved & frozen
+    else:
+        assert moved & frozen or not frozen
+    assert "head.dense.weight" in moved
+
+
+FACTS: dict[str, Callable[[Recipe], object]] = {
+    "wagner/w2v2-L-robust-12": lambda r: (
+        *(r.optimiser.kind, r.optimiser.learning_rate, r.schedule.kind, r.batch_size),
+        *(r.num_epochs, r.freeze, r.backbone.num_hidden_layers, r.backbone.pretrained),
+    ),
+    "wagner/w2v2-L-wo-pretrain": lambda r: (r.num_epochs, r.freeze, r.backbone.pretrained),
+    "triantafyllopoulos/cnn14": lambda r: (
+        *(r.optimiser.kind, r.optimiser.learning_rate, r.optimiser.momentum, r.batch_size),
+        *(r.num_epochs, r.num_seeds, r.crop_s, r.backbone.pool, r.backbone.num_pools),
+    ),
+    "gavali/xlsr-53": lambda r: (
+        *(r.task, r.optimiser.learning_rate, r.batch_size, r.num_accumulated, r.num_epochs),
+        *(r.selection.every_steps, r.data.split, r.pooling),
+    ),
+    "deoliveira/distilhubert": lambda r: (
+        *(r.optimiser.kind, r.optimiser.learning_rate, r.batch_size, r.pooling, r.freeze),
+        *(r.backbone.num_hidden_layers, r.backbone.hidden_dropout, r.head.dropout),
+    ),
+}
+PUBLISHED = {
+    "wagner/w2v2-L-robust-12": (
+        *("adam", 1e-4, "none", 32, 5, ("front_end",), 12),
+        "facebook/wav2vec2-large-robust",
+    ),
+    "wagner/w2v2-L-wo-pretrain": (50, (), None),
+    "triantafyllopoulos/cnn14": ("sgd", 1e-2, 0.9, 64, 60, 5, 5.0, "max", 6),
+    "gavali/xlsr-53": ("emotion", 1e-4, 4, 2, 10, 100, "random-80-20", "mean"),
+    "deoliveira/distilhubert": ("adam", 1e-5, 16, "max_plus_mean", ("front_end",), 2, 0.1, 0.1),
+}
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_a_recipe_says_what_its_paper_says(name: str) -> None:
+    assert FACTS[name](load_recipe(name)) == PUBLISHED[name]
+
+
+def test_another_reading_of_a_name_is_an_override_away() -> None:
+    recipe = load_recipe("wagner/w2v2-L", ["backbone.name=w2v2-L-960h"])
+    assert recipe.backbone.pretrained == "facebook/wav2vec2-large"
+    assert recipe.backbone.feat_extract_norm == "group"
+    assert recipe.backbone.layerdrop == 0.1
