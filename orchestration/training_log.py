@@ -19,6 +19,7 @@ from ser_model import storage
 from ser_model.training.checkpoint import Evaluation, to_json
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from mlflow import MlflowClient
 
 RUN_NAME = "mlflow.json"
@@ -70,7 +71,7 @@ class TrainingLog:
     def finish(
         self, record: Mapping[str, Any], *, metrics: Mapping[str, float] | None = None
     ) -> None:
-        """Store record, recipe, environment and confusion matrix, and end the run."""
+        """Store record, recipe, environment, confusion matrix and layer importance; end the run."""
         recipe = yaml.safe_dump(to_json(record["recipe"]), sort_keys=False)
         files = {
             mlflow_store.TRAINING_RECORD: storage.to_json_bytes(record),
@@ -82,6 +83,10 @@ class TrainingLog:
             files[f"confusion-{split}.png"] = draw_confusion(
                 confusion["targets"], confusion["counts"]
             )
+        importance = record.get("layer_importance")
+        if importance:
+            files["layer-importance.json"] = json.dumps(importance).encode()
+            files["layer-importance.png"] = draw_layer_importance(importance)
         if metrics:
             mlflow_store.log_metrics(self._client, self.run_id, metrics, step=0)
         mlflow_store.log_files(self._client, self.run_id, files)
@@ -142,6 +147,24 @@ def draw_confusion(targets: Sequence[str], counts: Sequence[Sequence[int]]) -> b
     for (row, column), count in np.ndenumerate(counts_KK):
         colour = "white" if parts_KK[row, column] > 0.5 else "black"
         axes.text(column, row, str(count), ha="center", va="center", color=colour)
+    return _png(figure)
+
+
+def draw_layer_importance(importance: Sequence[float]) -> bytes:
+    """Draw the weights of a layer-weighted sum as PNG; 0 is what the first layer gets."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1.5 + 0.3 * len(importance), 3.0), layout="constrained")
+    axes = figure.subplots()
+    axes.bar(range(len(importance)), importance, color="tab:blue")
+    axes.axhline(1.0 / len(importance), color="black", linewidth=0.8, linestyle=":")
+    axes.set_xticks(range(len(importance)))
+    axes.set_xlabel("layer")
+    axes.set_ylabel("weight")
+    return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
     return buffer.getvalue()

@@ -41,7 +41,7 @@ from orchestration.training_predictions import PREDICTIONS_NAME, prediction_tabl
 from orchestration.training_workers import Job, train_on_workers
 from ser_model import storage
 from ser_model.manifest import TruthRange, read_manifest
-from ser_model.models.base import Task
+from ser_model.models.base import Task, layer_importance
 from ser_model.models.storage import save_model, weights_sha256
 from ser_model.schema import ConfigError, ModelError, RunError
 from ser_model.splits import Fold, keep_fraction, set_splits
@@ -366,6 +366,7 @@ def _outcome(options: TrainOptions, data: TrainingData, result: TrainResult) -> 
         "best_epoch": result.best.epoch,
         "test": test,
         "confusion": confusion,
+        "layer_importance": layer_importance(result.model),
         "weights_sha256": weights_sha256(result.model),
         "seed": recipe.seed,
         "code_version": version("serval"),

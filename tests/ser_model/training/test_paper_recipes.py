@@ -1,10 +1,12 @@
 """The papers' recipes: what they say, and two steps of each on a small network."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 
+from ser_model.models.backbones import named_backbones
 from ser_model.models.cnn14 import Cnn14Config
 from ser_model.schema import DIMENSIONS
 from ser_model.training.examples import Example
@@ -62,6 +64,13 @@ def make_examples(recipe: Recipe, targets: tuple[str, ...]) -> list[Example]:
 
 def test_every_audio_recipe_of_the_papers_is_there() -> None:
     assert set(list_recipes()) >= NAMES
+
+
+def test_every_recipe_and_backbone_is_in_the_documentation() -> None:
+    page = Path(__file__).parents[3].joinpath("docs", "models.md").read_text()
+    missing = {name for name in (*NAMES, *named_backbones()) if f"`{name}`" not in page}
+    assert not missing
+    assert all(backbone.hub in page for backbone in named_backbones().values())
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
