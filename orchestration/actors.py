@@ -27,7 +27,7 @@ from orchestration.commits import Commit, RunIdentity
 from orchestration.ledger import Ledger
 from orchestration.read_ahead import ReadAhead, StoppedError
 from orchestration.shard_plan import Exclusion, SegmentAudio, Shard, Waveform
-from ser_model.models.base import EmotionModel
+from ser_model.models.onnx_model import Scorer
 from ser_model.predict import Predictor, Workload
 from ser_model.schema import Prediction, Rejection, SegmentError, Stage
 
@@ -35,7 +35,7 @@ from ser_model.schema import Prediction, Rejection, SegmentError, Stage
 class ModelSource(Protocol):
     """Where a model comes from: a small record that workers fetch the weights by."""
 
-    def load(self) -> EmotionModel:
+    def load(self) -> Scorer:
         """Fetch and build the model."""
 
 

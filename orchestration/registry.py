@@ -14,6 +14,8 @@ from orchestration import mlflow_store
 from ser_model import storage
 from ser_model.models.base import EmotionModel, build_model
 from ser_model.models.checkpoint import HUB_SCHEME, hub_revision
+from ser_model.models.onnx_export import export_onnx
+from ser_model.models.onnx_model import ONNX_SCHEME, OnnxModel, load_onnx_model
 from ser_model.models.pretrained import untrained
 from ser_model.models.storage import CONFIG_NAME, load_model, weights_sha256
 from ser_model.schema import DIMENSIONS, ModelError
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 KNOWN_URIS = (
-    "models:/NAME/VERSION, models:/NAME@ALIAS, hf:ORG/NAME, a folder with config.json and "
-    "model.safetensors, random:RECIPE?seed=0"
+    "models:/NAME/VERSION, models:/NAME@ALIAS, hf:ORG/NAME, onnx:FILE, a folder with config.json "
+    "and model.safetensors, random:RECIPE?seed=0"
 )
 SHA256_TAG = "serval.weights_sha256"
 TASK_TAG = "serval.task"
@@ -49,8 +51,8 @@ class ResolvedModel:
         uri: pinned: an alias has become a version, a hub's branch a commit.
         version: short and unlike that of other models: "demo/3".
         weights_sha256: of the weights that were found; `load` accepts no others.
-        folder: where config.json and model.safetensors are, or hf:ORG/NAME@COMMIT; None for an
-            untrained recipe.
+        folder: where config.json and model.safetensors are, or hf:ORG/NAME@COMMIT, or onnx:FILE;
+            None for an untrained recipe.
         recipe: of an untrained model, else None.
         seed: of an untrained model.
     """
@@ -62,19 +64,23 @@ class ResolvedModel:
     recipe: str | None = None
     seed: int = 0
 
-    def load(self) -> EmotionModel:
+    def load(self) -> EmotionModel | OnnxModel:
         """Load the model, in eval mode.
 
         Raises:
             ModelError: it cannot be loaded, or is not the one that was resolved.
         """
-        if self.folder is None:
+        model: EmotionModel | OnnxModel
+        if self.folder is not None and self.folder.startswith(ONNX_SCHEME):
+            model = load_onnx_model(self.folder)
+        elif self.folder is None:
             assert self.recipe is not None, "a model has a folder or a recipe"
             model = _untrained(self.recipe, self.seed)
         else:
             with _readable(self.folder) as folder:
                 model = load_model(folder)
-        if weights_sha256(model) != self.weights_sha256:
+        found = model.weights_sha256 if isinstance(model, OnnxModel) else weights_sha256(model)
+        if found != self.weights_sha256:
             raise ModelError(f"the weights of {self.uri} have changed since they were resolved")
         return model
 
@@ -117,6 +123,8 @@ def resolve_model(uri: str) -> ResolvedModel:
         return _resolve_random(uri)
     if uri.startswith(HUB_SCHEME):
         return _resolve_on_hub(uri)
+    if uri.startswith(ONNX_SCHEME):
+        return _resolve_onnx(uri)
     if storage.exists(storage.join(uri, CONFIG_NAME)):
         path = storage.local_path(uri)
         folder = uri if path is None else str(path.absolute())
@@ -210,14 +218,39 @@ def describe_model(uri: str) -> dict[str, Any]:
         "folder": resolved.folder,
         "task": model.task,
         "targets": list(model.targets),
-        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "num_parameters": _num_parameters(model),
         "min_duration_s": model.min_samples / 16_000,
     }
 
 
+def export_model(uri: str, file: str) -> ResolvedModel:
+    """Write a model as an ONNX file; return the file as a model.
+
+    Args:
+        uri: of a model with weights of Serval's.
+        file: path or URI to write.
+
+    Raises:
+        ConfigError: the extra `onnx` is not installed.
+        ModelError: there is no such model, or it cannot be exported.
+    """
+    model = resolve_model(uri).load()
+    if isinstance(model, OnnxModel):
+        raise ModelError(f"{uri} is an ONNX file already")
+    storage.write_atomic(file, export_onnx(model))
+    return resolve_model(f"{ONNX_SCHEME}{file}")
+
+
+def _num_parameters(model: EmotionModel | OnnxModel) -> int | None:
+    """Return how many weights a model has; an ONNX file does not tell them from constants."""
+    if isinstance(model, OnnxModel):
+        return None
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
 def _training_of(resolved: ResolvedModel) -> dict[str, Any]:
     """Return recipe and metrics from the record beside the weights, where there is one."""
-    if resolved.folder is None or resolved.folder.startswith(HUB_SCHEME):
+    if resolved.folder is None or resolved.folder.startswith((HUB_SCHEME, ONNX_SCHEME)):
         return {}
     with _readable(resolved.folder) as folder:
         uri = storage.join(folder, mlflow_store.TRAINING_RECORD)
@@ -262,6 +295,13 @@ def _resolve_on_hub(uri: str) -> ResolvedModel:
         weights_sha256=weights_sha256(load_model(pinned)),
         folder=pinned,
     )
+
+
+def _resolve_onnx(uri: str) -> ResolvedModel:
+    path = storage.local_path(uri.removeprefix(ONNX_SCHEME))
+    pinned = uri if path is None else f"{ONNX_SCHEME}{path.absolute()}"
+    sha256 = load_onnx_model(pinned).weights_sha256
+    return ResolvedModel(uri=pinned, version=sha256[:12], weights_sha256=sha256, folder=pinned)
 
 
 def _resolve_random(uri: str) -> ResolvedModel:

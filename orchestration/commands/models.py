@@ -7,7 +7,7 @@ import dataclasses
 
 from orchestration.commands.summary import Summary
 
-HELP = "list, show, import and promote the models of the registry"
+HELP = "list, show, import and promote the models of the registry, and export them to ONNX"
 EXAMPLE = "serval models promote models:/demo/1 --alias champion"
 
 
@@ -17,7 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions.add_parser("list", help="all versions with their aliases")
     show = actions.add_parser("show", help="what a model is")
     show.add_argument(
-        "uri", metavar="URI", help="models:/NAME/VERSION, models:/NAME@ALIAS, hf:ORG/NAME, folder"
+        "uri",
+        metavar="URI",
+        help="models:/NAME/VERSION, models:/NAME@ALIAS, hf:ORG/NAME, onnx:FILE, folder",
     )
     bring = actions.add_parser("import", help="register the model of a folder or the hub")
     bring.add_argument(
@@ -29,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     promote = actions.add_parser("promote", help="give a version an alias")
     promote.add_argument("uri", metavar="URI", help="models:/NAME/VERSION or models:/NAME@ALIAS")
     promote.add_argument("--alias", required=True, metavar="ALIAS", help="champion, candidate ...")
+    export = actions.add_parser("export", help="write a model as an ONNX file")
+    export.add_argument("uri", metavar="URI", help="any model with weights of Serval's")
+    export.add_argument("--onnx", required=True, metavar="FILE", help="where to write it")
     for action in actions.choices.values():
         # Also behind the action, where people write it; cli.py declares it in front.
         action.add_argument(
@@ -89,4 +94,20 @@ def _promote(args: argparse.Namespace) -> Summary:
     return Summary(text=f"{args.alias}: {uri}", data={"model_uri": uri, "alias": args.alias})
 
 
-_ACTIONS = {"list": _list, "show": _show, "import": _import, "promote": _promote}
+def _export(args: argparse.Namespace) -> Summary:
+    from orchestration.registry import export_model
+
+    exported = export_model(args.uri, args.onnx)
+    return Summary(
+        text=f"exported: {exported.uri} (sha256 {exported.weights_sha256[:12]})",
+        data={"model_uri": exported.uri, "weights_sha256": exported.weights_sha256},
+    )
+
+
+_ACTIONS = {
+    "list": _list,
+    "show": _show,
+    "import": _import,
+    "promote": _promote,
+    "export": _export,
+}
