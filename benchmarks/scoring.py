@@ -10,14 +10,15 @@ Side by side in one run, random weights, noise for audio (what is computed does 
     serval_core          ser_model.predict.Predictor, on 10 s segments
     serval_core_mix      the same on a podcast-like length mix: log-normal, 1 to 30 s
     serval_end_to_end    `serval score` from FLAC shards to committed predictions
-    ceiling              the machine's best matrix product in Serval's dtype, in model FLOPs
+    ceiling              the machine's own matrix product in Serval's dtype, in model FLOPs
 
-The ways take turns for several rounds, and each counts its best: on a machine that others use too,
-what is slow in one round is often the others. A way's speed is audio seconds per second; its part
-of the ceiling compares the operations that the model has by its definition, whether or not they are
-done (Serval's positional convolution does fewer).
+The ways take turns for several rounds, each turn between two of matrix products (rounds.py); the
+table has the medians, of whole jobs (ray_data, serval_end_to_end) one turn. A way's speed is audio
+seconds per second; its part of the ceiling compares the operations that the model has by its
+definition, whether or not they are done (Serval's positional convolution does fewer).
 
-With --local nothing but torch, transformers, numpy and pyarrow is needed; from a checkout that is
+With --local nothing but torch, transformers, numpy and pyarrow is needed, and soundfile for
+serval_end_to_end, which scores in this process then; from a checkout that is
 not installed, set PYTHONPATH to its root.
 """
 
@@ -27,21 +28,24 @@ import argparse
 import functools
 import json
 import os
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
+from corpora import equal_lengths, noise, podcast_lengths
 from flops import gflop_per_audio_s
 from machine import machine, multiplies_bfloat16
 from rounds import Rounds
+from scoring_jobs import ray_data, serval_end_to_end
 from scoring_rivals import Scores, Transformers, Waveforms
 
 from ser_model.models.base import ModelConfig, build_model
 from ser_model.models.head import HeadConfig
 from ser_model.models.logmel import SAMPLING_RATE_HZ
 from ser_model.models.speech_transformer_config import SpeechTransformerConfig
+from ser_model.models.storage import save_model
 from ser_model.predict import Predictor
 from ser_model.schema import CLEAN, DIMENSIONS, Prediction
 
@@ -64,6 +68,30 @@ W2V2_L_ROBUST_12 = ModelConfig(
 )
 
 
+WAYS = (
+    "howto_loop",
+    "padded_bf16",
+    "ray_data",
+    "serval_core",
+    "serval_core_mix",
+    "serval_end_to_end",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """How many segments a way scores in one go: of 10 s, of a mix of lengths, in a whole job."""
+
+    equal: int
+    mixed: int
+    job: int
+
+
+# A GPU wants long batches; a CPU works through them in parts of 30 s anyway.
+GPU_SIZES = Sizes(equal=512, mixed=2048, job=16_384)
+CPU_SIZES = Sizes(equal=3, mixed=16, job=48)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
     """What was measured of one way.
@@ -79,23 +107,6 @@ class Speed:
     dtype: str | None = None
     part_of_ceiling: float | None = None
     reason: str | None = None
-
-
-def equal_lengths(num_segments: int) -> list[int]:
-    """Return segments of 10 s."""
-    return [10 * SAMPLING_RATE_HZ] * num_segments
-
-
-def podcast_lengths(num_segments: int) -> list[int]:
-    """Return a podcast-like mix: log-normal around 5 s, 1 to 30 s, the same in every run."""
-    seconds = np.random.default_rng(0).lognormal(np.log(5.0), 0.65, num_segments).clip(1.0, 30.0)
-    return [int(second * SAMPLING_RATE_HZ) for second in seconds]
-
-
-def noise(lengths: Sequence[int]) -> Waveforms:
-    """Return waveforms of these lengths."""
-    generator = np.random.default_rng(1)
-    return [0.1 * generator.standard_normal(n, dtype=np.float32) for n in lengths]
 
 
 def serval_core(predictor: Predictor, waveforms: Waveforms) -> Scores:
@@ -118,65 +129,100 @@ def largest_difference(core: Callable[[Waveforms], Scores], howto: Transformers)
 def measure(arguments: argparse.Namespace) -> tuple[dict[str, Speed], float, float]:
     """Return each way's speed, the ceiling in GFLOP/s and the largest difference of scores."""
     device, dtype = arguments.device, arguments.dtype
-    on_gpu = device.startswith("cuda")
-    # A GPU wants long batches; a CPU works through them in parts of 30 s anyway.
-    num_equal, num_mixed = (512, 2048) if on_gpu else (3, 16)
-    equal, mixed = equal_lengths(num_equal), podcast_lengths(num_mixed)
+    # What the rivals run in; bfloat16 without instructions for it would be no contest.
+    has_bfloat16 = multiplies_bfloat16(device) or arguments.bf16
+    sizes = GPU_SIZES if device.startswith("cuda") else CPU_SIZES
+    equal, mixed = noise(equal_lengths(sizes.equal)), noise(podcast_lengths(sizes.mixed))
+    rounds = Rounds(device, arguments.seconds)
+    reasons = take_jobs(arguments, rounds, sizes, "bfloat16" if has_bfloat16 else "float32")
     model = build_model(W2V2_L_ROBUST_12, seed=0)
     predictor = Predictor(model, device=device, dtype=dtype, batch_seconds=arguments.batch_seconds)
     howto = Transformers(build_model(W2V2_L_ROBUST_12, seed=0), device, torch.float32)
     padded = Transformers(build_model(W2V2_L_ROBUST_12, seed=0), device, torch.bfloat16)
     core = functools.partial(serval_core, predictor)
-    rounds = Rounds(device, arguments.seconds)
-    turns: list[Callable[[], None]] = [
-        lambda: rounds.take_product_turn("ceiling", getattr(torch, dtype)),
-        lambda: rounds.take_turn("serval_core", core, noise(equal)),
-        lambda: rounds.take_turn("serval_core_mix", core, noise(mixed)),
-        lambda: rounds.take_turn("howto_loop", howto.score_one_by_one, noise(equal[:1])),
-        lambda: rounds.take_product_turn("ceiling_float32", torch.float32),
-    ]
-    if multiplies_bfloat16(device) or arguments.bf16:
-        turns += [
-            lambda: rounds.take_turn("padded_bf16", padded.score_padded, noise(equal_lengths(8))),
-            lambda: rounds.take_product_turn("ceiling_bfloat16", torch.bfloat16),
-        ]
     difference = largest_difference(core, howto)
+    ways: list[tuple[str, str, Callable[[Waveforms], object], Waveforms]] = [
+        ("serval_core", dtype, core, equal),
+        ("serval_core_mix", dtype, core, mixed),
+        ("howto_loop", "float32", howto.score_one_by_one, equal[:1]),
+    ]
+    if has_bfloat16:
+        ways.append(("padded_bf16", "bfloat16", padded.score_padded, noise(equal_lengths(8))))
+    else:
+        reasons["padded_bf16"] = "this CPU has no bfloat16 products: add --bf16 to wait for them"
     for _ in range(arguments.rounds):
-        for turn in turns:
-            turn()
+        for name, way_dtype, score, waveforms in ways:
+            audio_s = sum(len(waveform) for waveform in waveforms) / SAMPLING_RATE_HZ
+            rounds.take_turn(
+                name, getattr(torch, way_dtype), audio_s, functools.partial(score, waveforms)
+            )
+    dtypes = {name: way_dtype for name, way_dtype, _, _ in ways} | {
+        "padded_bf16": "bfloat16",
+        "ray_data": "bfloat16" if has_bfloat16 else "float32",
+        "serval_end_to_end": dtype,
+    }
+    speeds = {
+        name: speed_of(name, dtypes[name], rounds, reasons, cost_of(name, equal, mixed))
+        for name in WAYS
+    }
+    ceiling = rounds.ceiling_gflops("serval_core")
+    of_ceiling = ceiling / cost_of("ceiling", equal, mixed)
+    speeds["ceiling"] = Speed(audio_s_per_s=round(of_ceiling, 2), dtype=dtype, part_of_ceiling=1.0)
+    return speeds, ceiling, difference
+
+
+def take_jobs(
+    arguments: argparse.Namespace, rounds: Rounds, sizes: Sizes, rival_dtype: str
+) -> dict[str, str]:
+    """Run the whole jobs; return why those that could not be run were not."""
+    few = noise(equal_lengths(min(64, sizes.job)))
+    waveforms = [few[number % len(few)] for number in range(sizes.job)]
+    reasons = {}
+    with tempfile.TemporaryDirectory() as folder:
+        save_model(build_model(W2V2_L_ROBUST_12, seed=0), folder)
+        if arguments.local:
+            reasons["ray_data"] = "needs Ray, which --local does without"
+        else:
+            rounds.take_job(
+                "ray_data",
+                getattr(torch, rival_dtype),
+                lambda: ray_data(waveforms, folder, device=arguments.device, dtype=rival_dtype),
+            )
+        try:
+            rounds.take_job(
+                "serval_end_to_end",
+                getattr(torch, arguments.dtype),
+                lambda: serval_end_to_end(
+                    waveforms,
+                    folder,
+                    device=arguments.device,
+                    dtype=arguments.dtype,
+                    local=arguments.local,
+                ),
+            )
+        except ImportError as error:
+            reasons["serval_end_to_end"] = f"needs {error.name}, which is not installed"
+    return reasons
+
+
+def cost_of(name: str, equal: Waveforms, mixed: Waveforms) -> float:
+    """Return the model's operations for a second of the audio that a way scores, in GFLOP."""
     config = W2V2_L_ROBUST_12.backbone
     assert isinstance(config, SpeechTransformerConfig)
-    best = rounds.best
-    cost = gflop_per_audio_s(equal, config)
+    waveforms = mixed if name == "serval_core_mix" else equal
+    return gflop_per_audio_s([len(waveform) for waveform in waveforms], config)
 
-    def speed(name: str, dtype: str, ceiling: str, cost: float) -> Speed:
-        if name not in best:
-            reason = "this CPU has no bfloat16 products: add --bf16 to wait for them"
-            return Speed(dtype=dtype, reason=reason)
-        return Speed(
-            audio_s_per_s=round(best[name], 2),
-            dtype=dtype,
-            part_of_ceiling=round(best[name] * cost / best[ceiling], 3),
-        )
 
-    later = Speed(reason="not in this benchmark yet")
-    needs_ray = Speed(reason="needs Ray, which --local does without") if arguments.local else later
-    return (
-        {
-            "howto_loop": speed("howto_loop", "float32", "ceiling_float32", cost),
-            "padded_bf16": speed("padded_bf16", "bfloat16", "ceiling_bfloat16", cost),
-            "ray_data": needs_ray,
-            "serval_core": speed("serval_core", dtype, "ceiling", cost),
-            "serval_core_mix": speed(
-                "serval_core_mix", dtype, "ceiling", gflop_per_audio_s(mixed, config)
-            ),
-            "serval_end_to_end": later,
-            "ceiling": Speed(
-                audio_s_per_s=round(best["ceiling"] / cost, 2), dtype=dtype, part_of_ceiling=1.0
-            ),
-        },
-        best["ceiling"],
-        difference,
+def speed_of(
+    name: str, dtype: str, rounds: Rounds, reasons: Mapping[str, str], cost: float
+) -> Speed:
+    """Return what was measured of a way, or why nothing was."""
+    if name in reasons:
+        return Speed(dtype=dtype, reason=reasons[name])
+    return Speed(
+        audio_s_per_s=round(rounds.audio_s_per_s(name), 2),
+        dtype=dtype,
+        part_of_ceiling=round(rounds.part_of_ceiling(name, cost), 3),
     )
 
 
