@@ -26,17 +26,16 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 from corpora import equal_lengths, noise, podcast_lengths
 from flops import gflop_per_audio_s
 from machine import machine, multiplies_bfloat16
+from reporting import add_options, report
 from rounds import Rounds
 from scoring_jobs import ray_data, serval_end_to_end
 from scoring_rivals import Scores, Transformers, Waveforms
@@ -260,8 +259,7 @@ def main() -> None:
     parser.add_argument("--batch-seconds", type=float, default=120.0, help="Serval's budget")
     parser.add_argument("--bf16", action="store_true", help="padded_bf16 also on a CPU without it")
     parser.add_argument("--local", action="store_true", help="without Ray")
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
-    parser.add_argument("--save", help="file under benchmarks/results to write")
+    add_options(parser)
     arguments = parser.parse_args()
     if arguments.dtype is None:
         arguments.dtype = "bfloat16" if arguments.device.startswith("cuda") else "float32"
@@ -270,17 +268,12 @@ def main() -> None:
     speeds, ceiling, difference = measure(arguments)
     text = table(speeds, where, ceiling)
     text += f"\n\nLargest difference between Serval's and the loop's scores: {difference:.1e}"
-    print(text)
     record = {
         **{name: asdict(speed) for name, speed in speeds.items()},
         "largest_difference": difference,
         "machine": where,
     }
-    if arguments.save:
-        path = Path(__file__).parent / "results" / arguments.save
-        path.write_text(text + "\n\n```json\n" + json.dumps(record, indent=1) + "\n```\n")
-    if arguments.json:
-        print(json.dumps(record))
+    report(text, record, arguments)
 
 
 if __name__ == "__main__":
