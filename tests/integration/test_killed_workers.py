@@ -82,7 +82,7 @@ def test_the_number_of_workers_changes_nothing(
     assert content_hash(run) == clean_hash
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", ["before", pytest.param("after", marks=pytest.mark.slow)])
 def test_workers_may_be_killed_at_every_step(
     manifest: str, clean_hash: str, faults: Faults, when: str
 ) -> None:

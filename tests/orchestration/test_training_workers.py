@@ -79,7 +79,7 @@ def together(recipe: Recipe, examples: Sequence[Example], folder: Path) -> Train
 
 
 @pytest.mark.usefixtures("ray_cluster")
-@pytest.mark.parametrize("accumulated", [1, 2])
+@pytest.mark.parametrize("accumulated", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_two_workers_learn_what_one_learns(tmp_path: Path, accumulated: int) -> None:
     recipe = make_recipe(f"num_accumulated={accumulated}")
     store = InputStore(tmp_path / "inputs.f32", max_memory_bytes=0)

@@ -112,8 +112,8 @@ def fit_head(model: EmotionModel, embeddings: np.ndarray, truth: np.ndarray) -> 
 @pytest.mark.parametrize(
     ("backbone", "pooling", "front_end"),
     [
-        ("layer-norm", "mean", torch.float16),
-        ("group-norm", "attentive_statistics", torch.float16),
+        pytest.param("layer-norm", "mean", torch.float16, marks=pytest.mark.slow),
+        pytest.param("group-norm", "attentive_statistics", torch.float16, marks=pytest.mark.slow),
         ("group-norm", "attentive_statistics", torch.bfloat16),
         ("cnn14", "max_plus_mean", None),
     ],
