@@ -6,8 +6,8 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING
 
+from orchestration.commands.scoring_options import add_scoring_options
 from orchestration.commands.summary import Summary
-from ser_model.schema import MAX_SEGMENT_S
 
 if TYPE_CHECKING:
     from orchestration.planning import RunPlan
@@ -18,32 +18,7 @@ EXAMPLE = "serval plan manifest.csv --model models:/demo@champion --workers 4 --
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("source", metavar="M", help="what `serval score` takes")
-    parser.add_argument("--model", required=True, metavar="URI", help="models:/NAME/VERSION ...")
-    parser.add_argument("--split", choices=("train", "dev", "test"), help="this split alone")
-    parser.add_argument(
-        "--devices", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)"
-    )
-    parser.add_argument(
-        "--workers", metavar="N|MIN:MAX", help="measured: MIN (default: one a core or GPU)"
-    )
-    parser.add_argument(
-        "--decoders", type=int, default=0, metavar="N", help="as for `serval score`"
-    )
-    parser.add_argument(
-        "--dtype",
-        choices=("auto", "float32", "bfloat16"),
-        default="auto",
-        help="of the arithmetic; auto is bfloat16 on GPUs and float32 on CPUs",
-    )
-    parser.add_argument("--local", action="store_true", help="one worker in this process, no Ray")
-    parser.add_argument(
-        "--max-segment",
-        type=float,
-        default=MAX_SEGMENT_S,
-        metavar="SECONDS",
-        help="longer segments are rejected (default: %(default)g)",
-    )
+    add_scoring_options(parser)
     parser.add_argument(
         "--price-per-hour", type=float, metavar="X", help="of one device: a GPU, or a core"
     )

@@ -6,8 +6,8 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING
 
+from orchestration.commands.scoring_options import add_scoring_options
 from orchestration.commands.summary import Summary
-from ser_model.schema import MAX_SEGMENT_S
 
 if TYPE_CHECKING:
     from orchestration.score_summary import ScoreSummary
@@ -18,38 +18,9 @@ EXAMPLE = "serval score shards --model models:/demo@champion --split test --outp
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument(
-        "source",
-        metavar="M",
-        help="manifest, folder of `serval pack`, Parquet file with an audio column, or .tar file",
-    )
-    parser.add_argument("--model", required=True, metavar="URI", help="models:/NAME/VERSION ...")
+    add_scoring_options(parser)
     parser.add_argument("--output", required=True, metavar="RUN", help="folder of the run")
-    parser.add_argument("--split", choices=("train", "dev", "test"), help="score this split alone")
-    parser.add_argument(
-        "--devices", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)"
-    )
-    parser.add_argument(
-        "--workers",
-        metavar="N|MIN:MAX",
-        help="a range where the Ray cluster grows: begin with MIN (default: one a core or GPU)",
-    )
-    parser.add_argument(
-        "--decoders",
-        type=int,
-        default=0,
-        metavar="N",
-        help="let CPUs of the Ray cluster read and decode, N parts of a shard at a time "
-        "(default: each worker reads its own)",
-    )
-    parser.add_argument(
-        "--dtype",
-        choices=("auto", "float32", "bfloat16"),
-        default="auto",
-        help="of the arithmetic; auto is bfloat16 on GPUs and float32 on CPUs",
-    )
     parser.add_argument("--embeddings", action="store_true", help="keep the model's embeddings")
-    parser.add_argument("--local", action="store_true", help="score in this process, without Ray")
     parser.add_argument(
         "--window",
         type=float,
@@ -61,13 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--vad", action="store_true", help="score speech only (needs pip install 'serval[vad]')"
-    )
-    parser.add_argument(
-        "--max-segment",
-        type=float,
-        default=MAX_SEGMENT_S,
-        metavar="SECONDS",
-        help="reject longer segments, which bounds memory (default: %(default)g)",
     )
     parser.add_argument(
         "--max-rejected",
