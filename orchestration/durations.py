@@ -185,7 +185,7 @@ def _bytes_duration_s(data: bytes | None) -> float:
 
 
 def _duration_s(file: AudioFile) -> float:
-    return math.nan if file.num_frames is None else file.num_frames / file.sampling_rate_hz
+    return math.nan if file.duration_s is None else file.duration_s
 
 
 def _tar_durations_s(shard: TarShard) -> Mapping[str, float]:

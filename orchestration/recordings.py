@@ -94,8 +94,8 @@ def _look_into(
         return RecordingFacts()
     try:
         with open_recording(recording) as file:
-            if find_speech is None and file.num_frames is not None:
-                return RecordingFacts(duration_s=file.num_frames / file.sampling_rate_hz)
+            if find_speech is None and file.duration_s is not None:
+                return RecordingFacts(duration_s=file.duration_s)
             blocks = _Counted(file)
             speech = None if find_speech is None else find_speech(iter(blocks))
             return RecordingFacts(duration_s=blocks.read_to_end(), speech=speech)

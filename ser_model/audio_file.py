@@ -88,6 +88,11 @@ class AudioFile:
         self._sound.close()
         self._file.close()
 
+    @property
+    def duration_s(self) -> float | None:
+        """How long it promises to be; None where only reading to the end can tell."""
+        return None if self.num_frames is None else self.num_frames / self.sampling_rate_hz
+
     def blocks(self) -> Iterator[Waveform]:
         """Yield block after block, mono: channels are averaged.
 
