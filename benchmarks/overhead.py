@@ -40,9 +40,11 @@ from reporting import add_options, report
 from orchestration import scoring
 from orchestration.commits import Commit, commit_uri, commits_folder, shard_name
 from orchestration.committed import committed_files
+from orchestration.hardware import Hardware
 from orchestration.ledger import Ledger
 from orchestration.rollups import COMMITS_PER_ROLL_UP, RollUps
 from orchestration.score_summary import ScoreSummary
+from orchestration.scoring_workers import identify
 from orchestration.shard_plan import ShardPlan
 from orchestration.shards import plan_shards
 from ser_model import storage
@@ -54,6 +56,7 @@ SEGMENTS_PER_RECORDING = 16
 SEGMENTS_PER_SHARD = 256
 NUM_SAMPLES = 480
 PART_DONE = 0.99
+HARDWARE = Hardware(device="cpu", dtype="float32", workers=None)
 
 
 class NullModel(torch.nn.Module):
@@ -179,7 +182,7 @@ def measure_resume(folder: Path, num_shards: int) -> dict[str, Counter[str]]:
     num_done = int(num_shards * PART_DONE) - COMMITS_PER_ROLL_UP // 2
     source = write_packed(folder / "packed", num_shards, 1, range(num_done, num_shards))
     plan = plan_shards(source)
-    identity = scoring._identify(NullModelSource(), plan, "float32", embeddings=False)
+    identity = identify(NullModelSource(), plan, HARDWARE, embeddings=False)
     steps: dict[str, Counter[str]] = {}
     for name, roll_up in (("without", False), ("with", True)):
         ledger = Ledger(f"{folder}/{name}", identity)

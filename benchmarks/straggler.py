@@ -21,9 +21,9 @@ from machine import machine
 from reporting import add_options, report
 
 from orchestration import stragglers
+from orchestration.actors import SHARDS_IN_FLIGHT
 from orchestration.dispatch import Dispatcher
 from orchestration.shard_plan import ShardPlan, ShardTask
-from orchestration.workers import SHARDS_IN_FLIGHT
 
 SLOWER = 10
 GOAL = 1.3

@@ -27,9 +27,12 @@ from orchestration.commits import Commit, RunIdentity
 from orchestration.ledger import Ledger
 from orchestration.read_ahead import ReadAhead, StoppedError
 from orchestration.shard_plan import Exclusion, SegmentAudio, Shard, Waveform
-from ser_model.models.onnx_model import Scorer
+from ser_model.models.base import Scorer
 from ser_model.predict import Predictor, Workload
 from ser_model.schema import Prediction, Rejection, SegmentError, Stage
+
+SHARDS_IN_FLIGHT = 3
+"""Shards that a worker has been given: one is read, one scored, one written."""
 
 
 class ModelSource(Protocol):
@@ -62,6 +65,19 @@ class StageTimes:
             starved_s=self.starved_s + other.starved_s,
             write_s=self.write_s + other.write_s,
         )
+
+    def limited_by(self, worker_s: float) -> str:
+        """Return what took most of the time.
+
+        Args:
+            worker_s: how long all workers together were there.
+        """
+        shares = {
+            "the model": self.score_s,
+            "reading audio": self.starved_s,
+            "writing and handing out shards": worker_s - self.score_s - self.starved_s,
+        }
+        return max(shares, key=shares.__getitem__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,12 +12,13 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from orchestration.actors import SHARDS_IN_FLIGHT
 from orchestration.decoding import SEGMENTS_PER_PART
 from orchestration.hardware import WorkerRange
 from orchestration.logs import current_config
 from orchestration.ray_actor import RayScoringActor
 from orchestration.stopping import sigterm_as_unfinished
-from orchestration.workers import SHARDS_IN_FLIGHT, ActorHandle, raise_if_input
+from orchestration.workers import ActorHandle, raise_if_input
 from ser_model.schema import ConfigError, UnfinishedError
 
 logger = logging.getLogger(__name__)
@@ -38,10 +39,11 @@ def start_actors(
     device: str,
     *,
     num_decoders: int = 0,
-) -> Iterator[list[ActorHandle]]:
+) -> Iterator[tuple[list[ActorHandle], int]]:
     """Start scoring actors; on leaving, end them, and Ray too where it was started here.
 
     It waits until the minimum of them has loaded the model; the others join when they are up.
+    Yields all of them, and how many it waited for.
 
     A Ray that runs already in this process is used as it is, and RAY_ADDRESS, Ray's own variable,
     names a cluster; else Ray is started on this machine alone.
@@ -83,7 +85,7 @@ def start_actors(
             }
             actors += [remote_actor.remote(**arguments) for _ in range(workers.maximum)]
             _await_models(actors, workers.minimum)
-            yield actors
+            yield actors, workers.minimum
     finally:
         if started_here:
             with _no_ray_on_stdout():

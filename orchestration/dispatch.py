@@ -21,13 +21,12 @@ from collections.abc import Iterable, Iterator, Sequence
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from orchestration.actors import ShardReport
+from orchestration.actors import SHARDS_IN_FLIGHT, ShardReport
 from orchestration.commits import shard_name
 from orchestration.quarantine import Quarantine
 from orchestration.shard_plan import Exclusion, ShardPlan, ShardTask, new_attempt
 from orchestration.stragglers import ShardTimes
 from orchestration.workers import (
-    SHARDS_IN_FLIGHT,
     ActorHandle,
     Call,
     ObjectRef,

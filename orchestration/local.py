@@ -6,11 +6,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 
-from orchestration.actors import ScoringActor, ShardReport
+from orchestration.actors import SHARDS_IN_FLIGHT, ScoringActor, ShardReport
 from orchestration.shard_plan import ShardPlan, ShardTask, new_attempt
-
-SHARDS_IN_FLIGHT = 3
-"""One shard is read, one scored, one written."""
 
 
 def score_here(
@@ -25,7 +22,6 @@ def score_here(
     running: set[Future[ShardReport]] = set()
     calls = ThreadPoolExecutor(SHARDS_IN_FLIGHT, thread_name_prefix="shard")
     try:
-        actor.load()
         while True:
             for task in islice(waiting, SHARDS_IN_FLIGHT - len(running)):
                 shard = plan.shard(task.number)
@@ -41,6 +37,8 @@ def score_here(
                 if call.exception() is not None:
                     wait(running)  # what the others have in hand is worth its commits
                 yield call.result()
+    except BaseException:
+        actor.stop()  # or the calls would go on to the ends of their shards
+        raise
     finally:
-        actor.stop()
         calls.shutdown(cancel_futures=True)

@@ -11,16 +11,16 @@ import logging
 import os
 import platform
 import re
-import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_model import storage
 from ser_model.models.base import EmotionModel
-from ser_model.models.storage import load_model, save_model
+from ser_model.models.storage import save_model
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,6 +31,9 @@ DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 EXPERIMENT = "serval"
 FLAVOR = "serval"
 PARENT_TAG = "mlflow.parentRunId"
+SERVER_SCHEME = "mlflow-artifacts:"
+"""Artifacts that a tracking server hands out itself; only MLflow can fetch them."""
+
 TRAINING_RECORD = "train.json"
 """What `serval train` writes beside a model: recipe, data, history. It goes with the model."""
 
@@ -151,20 +154,20 @@ def end_run(client: MlflowClient, run_id: str, *, failed: bool = False) -> None:
 
 
 def log_model(
-    client: MlflowClient, folder: str, *, name: str, run_id: str | None
+    client: MlflowClient, model: EmotionModel, folder: str, *, name: str, run_id: str | None
 ) -> tuple[str, str]:
     """Store a model as an MLflow model: with signature and example, and without pickle.
 
     Args:
         client: the store.
-        folder: that `save_model` wrote.
+        model: what to store.
+        folder: that it is from; a training's record in it is stored too.
         name: for people.
         run_id: the run that it came from.
 
     Returns:
         MLflow's id of the model, and the URI of its folder.
     """
-    model = load_model(folder)
     logged = client.create_logged_model(
         _experiment(client).experiment_id, name=name, source_run_id=run_id, model_type=FLAVOR
     )
@@ -179,15 +182,19 @@ def log_model(
     return logged.model_id, logged.artifact_location
 
 
-def download(artifact_uri: str, folder: str) -> None:
-    """Copy what a tracking server keeps under a URI of its own into a local folder."""
+@contextmanager
+def readable(location: str) -> Iterator[str]:
+    """Yield a folder that `ser_model.storage` reads; fetch it where only MLflow knows how."""
+    if not location.startswith(SERVER_SCHEME):
+        yield location
+        return
     open_client()
     import mlflow.artifacts
 
-    found = mlflow.artifacts.download_artifacts(
-        artifact_uri=artifact_uri, tracking_uri=tracking_uri()
-    )
-    shutil.copytree(found, folder, dirs_exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        yield mlflow.artifacts.download_artifacts(
+            artifact_uri=location, dst_path=temporary, tracking_uri=tracking_uri()
+        )
 
 
 def _experiment(client: MlflowClient) -> Experiment:

@@ -10,13 +10,11 @@ import statistics
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from orchestration.durations import measure_durations
 from orchestration.hardware import choose_hardware
+from orchestration.model_uris import resolve_model
 from orchestration.probe import probe_speed
-from orchestration.registry import resolve_model
-from orchestration.scoring import THREADS_PER_WORKER
 from orchestration.shards import SEGMENTS_PER_SHARD, plan_shards
 from ser_model import storage
 from ser_model.schema import MAX_SEGMENT_S, ConfigError, ManifestError, UnfinishedError
@@ -121,8 +119,7 @@ def plan_run(
     if price_per_hour is not None and not price_per_hour >= 0:
         raise ConfigError(f"--price-per-hour {price_per_hour:g} is negative")
     hardware = choose_hardware(devices, num_workers, dtype, local=local, num_decoders=num_decoders)
-    # As workers see it, whatever folder they run in.
-    source = source_uri if storage.is_absolute(source_uri) else str(Path(source_uri).absolute())
+    source = storage.absolute(source_uri)
     try:
         plan = plan_shards(
             source,
@@ -140,7 +137,6 @@ def plan_run(
             durations,
             model=model,
             hardware=hardware,
-            num_threads=THREADS_PER_WORKER,
             sample_s=sample_s,
         )
     except OSError as error:

@@ -14,21 +14,17 @@ import math
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
-from orchestration.actors import ScoringActor, ShardReport, StageTimes
-from orchestration.commits import RunIdentity
+from orchestration.actors import ShardReport, StageTimes
 from orchestration.durations import Durations
 from orchestration.hardware import Hardware, WorkerRange
-from orchestration.local import SHARDS_IN_FLIGHT
-from orchestration.registry import ResolvedModel
+from orchestration.model_uris import ResolvedModel
+from orchestration.scoring_workers import Score, identify, start_workers
 from orchestration.shard_plan import ShardPlan, ShardTask
 from ser_model.schema import CLEAN, ManifestError
 
@@ -41,12 +37,7 @@ PIECES_PER_WORKER = 6
 
 MAX_ROUNDS = 5
 
-READY_WITHIN_S = 5.0
-"""Workers that are not up so long after the first ones have no place in the cluster yet."""
-
 GOLDEN = 0.6180339887498949
-
-Score: TypeAlias = Callable[[ShardPlan, Sequence[ShardTask]], Iterator[ShardReport]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +70,6 @@ def probe_speed(
     *,
     model: ResolvedModel,
     hardware: Hardware,
-    num_threads: int,
     sample_s: float,
     seed: int = 0,
 ) -> Probe:
@@ -90,7 +80,6 @@ def probe_speed(
         durations: of its segments.
         model: what scores it.
         hardware: on what; without `workers`, one is measured in this process, without Ray.
-        num_threads: of each worker's arithmetic.
         sample_s: about how long to score, beside starting up and warming up, > 0.
         seed: of the choice of pieces.
 
@@ -98,34 +87,24 @@ def probe_speed(
         InputError: the model cannot be loaded, or no segment of the sample can be scored.
         UnfinishedError: workers died, or the storage does not answer.
     """
-    identity = RunIdentity(
-        model_uri=model.uri,
-        model_version=model.version,
-        weights_sha256=model.weights_sha256,
-        dtype=hardware.dtype,
-        embeddings=False,
-        num_threads=num_threads,
-        source_sha256="",
-        num_segments=plan.num_segments,
-        num_shards=plan.num_shards,
-    )
-    arguments = {
-        "model": model,
-        "run_uri": f"memory://serval-plan-{uuid.uuid4().hex}",
-        "identity": identity,
-        "device": hardware.device,
-    }
     started = time.monotonic()
-    if hardware.workers is None:
-        workers = _worker_here(arguments)
-    else:
+    if hardware.workers is not None:
         # Of a cluster that grows, what is there at the beginning is measured.
-        num_wanted = min(hardware.workers.minimum, plan.num_shards)
-        workers = _workers(arguments, num_wanted, hardware.num_decoders)
-    with workers as (num_workers, score):
+        minimum = hardware.workers.minimum
+        hardware = dataclasses.replace(
+            hardware, workers=WorkerRange(minimum=minimum, maximum=minimum)
+        )
+    with start_workers(
+        model,
+        f"memory://serval-plan-{uuid.uuid4().hex}",
+        identify(model, plan, hardware, embeddings=False),
+        hardware,
+        num_shards=plan.num_shards,
+    ) as workers:
+        num_workers = workers.num_workers
         startup_s = time.monotonic() - started
         pieces = _Pieces(plan, durations, seed)
-        measured = _measure(pieces, score, num_workers, sample_s)
+        measured = _measure(pieces, workers.score, num_workers, sample_s)
     return Probe(
         num_workers=num_workers,
         startup_s=startup_s,
@@ -207,13 +186,7 @@ class _Round:
     def limited_by(self, num_workers: int) -> str:
         """Tell what took the workers' time."""
         times = sum((report.times for report in self.reports), StageTimes())
-        worker_s = self.at_s[-1] * num_workers
-        shares = {
-            "the model": times.score_s,
-            "reading audio": times.starved_s,
-            "writing and handing out shards": worker_s - times.score_s - times.starved_s,
-        }
-        return max(shares, key=shares.__getitem__)
+        return times.limited_by(self.at_s[-1] * num_workers)
 
 
 def _measure(pieces: _Pieces, score: Score, num_workers: int, sample_s: float) -> _Round:
@@ -240,45 +213,3 @@ def _score_round(plan: ShardPlan, tasks: Sequence[ShardTask], score: Score) -> _
         reports.append(report)
         at_s.append(time.monotonic() - started)
     return _Round(reports=reports, at_s=at_s)
-
-
-@contextmanager
-def _workers(
-    arguments: Mapping[str, Any], num_workers: int, num_decoders: int
-) -> Iterator[tuple[int, Score]]:
-    """Start Ray actors; yield how many there is room for, and how they score."""
-    # Only here, so that --local does without Ray.
-    import ray
-
-    from orchestration.cluster import start_actors
-    from orchestration.dispatch import Dispatcher
-
-    workers = WorkerRange(minimum=num_workers, maximum=num_workers)
-    with start_actors(arguments, workers, arguments["device"], num_decoders=num_decoders) as actors:
-        ready, _ = ray.wait(
-            [actor.load.remote() for actor in actors],
-            num_returns=len(actors),
-            timeout=READY_WITHIN_S,
-        )
-        yield len(ready), lambda plan, tasks: Dispatcher(actors, plan).run(tasks)
-
-
-@contextmanager
-def _worker_here(arguments: Mapping[str, Any]) -> Iterator[tuple[int, Score]]:
-    """Load the model in this process; yield 1, and how it scores."""
-    actor = ScoringActor(**arguments)
-    actor.load()
-
-    def score(plan: ShardPlan, tasks: Sequence[ShardTask]) -> Iterator[ShardReport]:
-        with ThreadPoolExecutor(SHARDS_IN_FLIGHT) as calls:
-            running = [
-                calls.submit(actor.score_shard, t.number, plan.shard(t.number), CLEAN, "probe")
-                for t in tasks
-            ]
-            for call in as_completed(running):
-                yield call.result()
-
-    try:
-        yield 1, score
-    finally:
-        actor.stop()

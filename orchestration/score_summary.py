@@ -28,7 +28,7 @@ class ScoreSummary:
         padding_waste: the part of this call's arithmetic that went into padding, 0 to 1.
         times: what this call's workers spent their time on, added up over them.
         scoring_s: how long the workers were at work: `wall_s` without planning and starting them.
-        num_workers: how many of them there were.
+        num_workers: how many of them there were at the beginning.
     """
 
     run: str
@@ -55,13 +55,7 @@ class ScoreSummary:
     @property
     def limited_by(self) -> str:
         """What took the time: the model, reading audio, or writing and handing out shards."""
-        worker_s = self.scoring_s * self.num_workers
-        shares = {
-            "the model": self.times.score_s,
-            "reading audio": self.times.starved_s,
-            "writing and handing out shards": worker_s - self.times.score_s - self.times.starved_s,
-        }
-        return max(shares, key=shares.__getitem__)
+        return self.times.limited_by(self.scoring_s * self.num_workers)
 
 
 def refuse_rejections(summary: ScoreSummary, max_rejected: float) -> None:

@@ -10,21 +10,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from orchestration.actors import ScoringActor, ShardReport, StageTimes
-from orchestration.commits import RunIdentity
+from orchestration.actors import ShardReport, StageTimes
 from orchestration.durations import planned_audio_s
 from orchestration.hardware import Hardware, choose_hardware
 from orchestration.ledger import Ledger
-from orchestration.local import score_here
+from orchestration.model_uris import ResolvedModel, resolve_model
 from orchestration.progress import Progress
-from orchestration.registry import ResolvedModel, resolve_model
 from orchestration.score_summary import ScoreSummary, refuse_rejections
+from orchestration.scoring_workers import identify, start_workers
 from orchestration.segmenting import Segmenting, segmented_source
 from orchestration.shard_plan import ShardPlan, ShardTask
 from orchestration.shards import SEGMENTS_PER_SHARD, plan_shards
@@ -34,9 +31,6 @@ from ser_model.predict import Workload
 from ser_model.schema import CLEAN, MAX_SEGMENT_S, ConfigError, UnfinishedError
 
 logger = logging.getLogger(__name__)
-
-THREADS_PER_WORKER = 1
-"""Threads of a worker's arithmetic; more workers use more cores, and change no result."""
 
 
 def score(
@@ -85,7 +79,7 @@ def score(
     if not 0 <= max_rejected <= 1:
         raise ConfigError(f"--max-rejected {max_rejected} is not between 0 and 1")
     hardware = choose_hardware(devices, num_workers, dtype, local=local, num_decoders=num_decoders)
-    source, run_uri = _absolute(source_uri), _absolute(output)
+    source, run_uri = storage.absolute(source_uri), storage.absolute(output)
     try:
         with sigterm_as_unfinished():
             model = resolve_model(model_uri)
@@ -102,7 +96,7 @@ def score(
                 segments_per_shard=segments_per_shard,
                 max_segment_s=max_segment_s,
             )
-            identity = _identify(model, plan, hardware.dtype, embeddings=embeddings)
+            identity = identify(model, plan, hardware, embeddings=embeddings)
             job = _Job(plan=plan, model=model, ledger=Ledger(run_uri, identity), hardware=hardware)
             run, totals = _finish(job, {"source": source, "split": split})
     except OSError as error:
@@ -133,18 +127,6 @@ class _Job:
     ledger: Ledger
     hardware: Hardware
 
-    def actor_arguments(self) -> dict[str, Any]:
-        return {
-            "model": self.model,
-            "run_uri": self.ledger.run_uri,
-            "identity": self.ledger.identity,
-            "device": self.hardware.device,
-        }
-
-    def num_workers(self, num_tasks: int) -> int:
-        """Return how many workers there is work for."""
-        return max(1, min(self.hardware.num_workers, num_tasks))
-
 
 @dataclass(slots=True, kw_only=True)
 class _Totals:
@@ -166,22 +148,6 @@ class _Totals:
         self.times += report.times
 
 
-def _identify(
-    model: ResolvedModel, plan: ShardPlan, dtype: str, *, embeddings: bool
-) -> RunIdentity:
-    return RunIdentity(
-        model_uri=model.uri,
-        model_version=model.version,
-        weights_sha256=model.weights_sha256,
-        dtype=dtype,
-        embeddings=embeddings,
-        num_threads=THREADS_PER_WORKER,
-        source_sha256=plan.sha256(),
-        num_segments=plan.num_segments,
-        num_shards=plan.num_shards,
-    )
-
-
 def _finish(job: _Job, description: Mapping[str, object]) -> tuple[dict[str, Any], _Totals]:
     """Score what is not committed yet, then verify the whole and complete the run."""
     totals = _Totals()
@@ -198,11 +164,17 @@ def _finish(job: _Job, description: Mapping[str, object]) -> tuple[dict[str, Any
         work_s = planned_audio_s(job.plan)
         total_work_s = None if work_s is None else float(work_s[missing].sum())
         with (
-            _workers(job, tasks) as reports,
+            start_workers(
+                job.model,
+                job.ledger.run_uri,
+                job.ledger.identity,
+                job.hardware,
+                num_shards=len(tasks),
+            ) as workers,
             Progress("score", total=num_segments, total_work=total_work_s) as progress,
         ):
             started = time.monotonic()
-            for report in reports:
+            for report in workers.score(job.plan, tasks):
                 job.ledger.note(report.commit)
                 totals.add(report)
                 progress.advance(
@@ -213,32 +185,6 @@ def _finish(job: _Job, description: Mapping[str, object]) -> tuple[dict[str, Any
                     speed=f"{totals.audio_s / (time.monotonic() - started):.0f} x real time",
                 )
             totals.scoring_s = time.monotonic() - started
-            totals.num_workers = job.num_workers(len(tasks))
+            totals.num_workers = workers.num_workers
     num_segments_by_shard = [job.plan.num_segments_of(n) for n in range(job.plan.num_shards)]
     return job.ledger.complete(num_segments_by_shard, [CLEAN]), totals
-
-
-@contextmanager
-def _workers(job: _Job, tasks: Sequence[ShardTask]) -> Iterator[Iterator[ShardReport]]:
-    """Start what scores, and yield the reports of the shards as they are committed."""
-    workers = job.hardware.workers
-    if workers is None:
-        yield score_here(ScoringActor(**job.actor_arguments()), job.plan, tasks)
-        return
-    # Only here, so that --local does without Ray.
-    from orchestration.cluster import start_actors
-    from orchestration.dispatch import Dispatcher
-
-    workers = workers.at_most(len(tasks))
-    with start_actors(
-        job.actor_arguments(),
-        workers,
-        job.hardware.device,
-        num_decoders=job.hardware.num_decoders,
-    ) as actors:
-        yield Dispatcher(actors, job.plan).run(tasks)
-
-
-def _absolute(uri: str) -> str:
-    """Return a path that means the same in workers, whatever folder they run in."""
-    return uri if storage.is_absolute(uri) else str(Path(uri).absolute())

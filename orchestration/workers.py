@@ -15,9 +15,6 @@ from ser_model.schema import InputError
 
 logger = logging.getLogger(__name__)
 
-SHARDS_IN_FLIGHT = 3
-"""Shards that an actor has been given: one is read, one scored, one written."""
-
 LOAD_AGAIN_AFTER_S = 1.0
 """An actor that died is asked this often whether it is back."""
 

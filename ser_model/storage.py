@@ -91,6 +91,15 @@ def is_absolute(uri: str) -> bool:
     return "://" in uri or uri.startswith("/")
 
 
+def absolute(uri: str) -> str:
+    """Return a path that means the same in every process, whatever folder it runs in.
+
+    >>> absolute("s3://bucket/runs"), absolute("/data/runs")
+    ('s3://bucket/runs', '/data/runs')
+    """
+    return uri if is_absolute(uri) else str(Path(uri).absolute())
+
+
 def resolve(uri: str, folder: str) -> str:
     """Return the absolute path of a file that is written relative to `folder`.
 

@@ -66,7 +66,7 @@ def _list(args: argparse.Namespace) -> Summary:
 
 
 def _show(args: argparse.Namespace) -> Summary:
-    from orchestration.registry import describe_model
+    from orchestration.model_actions import describe_model
     from orchestration.training_log import flatten
 
     facts = describe_model(args.uri)
@@ -88,14 +88,14 @@ def _import(args: argparse.Namespace) -> Summary:
 
 
 def _promote(args: argparse.Namespace) -> Summary:
-    from orchestration.registry import promote
+    from orchestration.model_actions import promote
 
     uri = promote(args.uri, args.alias).uri
     return Summary(text=f"{args.alias}: {uri}", data={"model_uri": uri, "alias": args.alias})
 
 
 def _export(args: argparse.Namespace) -> Summary:
-    from orchestration.registry import export_model
+    from orchestration.model_actions import export_model
 
     exported = export_model(args.uri, args.onnx)
     return Summary(

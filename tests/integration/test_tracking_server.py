@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.registry import list_models, promote, register_model, resolve_model
+from orchestration.model_actions import promote
+from orchestration.model_uris import resolve_model
+from orchestration.registry import list_models, register_model
 from ser_model.models.storage import save_model, weights_sha256
 
 STARTS_WITHIN_S = 120
@@ -65,7 +67,6 @@ def test_a_model_goes_through_the_server_and_back(server: str, tmp_path: Path) -
     assert register_model(str(tmp_path / "model"), name="served") == "1"
     assert promote("models:/served@candidate", "champion").uri == "models:/served/1"
     resolved = resolve_model("models:/served@champion")
-    assert resolved.folder is not None
-    assert resolved.folder.startswith("mlflow-artifacts:")
+    assert resolved.location.startswith("mlflow-artifacts:")
     assert weights_sha256(resolved.load()) == weights_sha256(model)
     assert list_models()[0].aliases == ("candidate", "champion")

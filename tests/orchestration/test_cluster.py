@@ -97,8 +97,8 @@ def test_a_cluster_without_the_device_is_refused(ray_cluster: None) -> None:
 def test_the_minimum_suffices_to_begin_and_more_are_asked_for_than_there_are_places(
     ray_cluster: None, arguments: dict[str, object]
 ) -> None:
-    with start_actors(arguments, WorkerRange(minimum=1, maximum=4), "cpu") as actors:
-        assert len(actors) == 4
+    with start_actors(arguments, WorkerRange(minimum=1, maximum=4), "cpu") as (actors, num_ready):
+        assert (len(actors), num_ready) == (4, 1)
         ready, absent = ray.wait([actor.load.remote() for actor in actors], num_returns=2)
         assert (len(ready), len(absent)) == (2, 2)  # of two places
 

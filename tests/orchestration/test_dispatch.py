@@ -11,10 +11,10 @@ import pytest
 import ray
 
 from orchestration import dispatch, stragglers, workers
+from orchestration.actors import SHARDS_IN_FLIGHT
 from orchestration.dispatch import MAX_ATTEMPTS, Dispatcher
 from orchestration.quarantine import MAX_TRIES
 from orchestration.shard_plan import Exclusion, ShardPlan, ShardTask
-from orchestration.workers import SHARDS_IN_FLIGHT
 from ser_model.retrying import StorageError
 from ser_model.schema import CLEAN, ModelError, UnfinishedError
 

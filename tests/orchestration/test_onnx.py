@@ -10,7 +10,8 @@ import pytest
 
 from orchestration.commands import models
 from orchestration.committed import committed_files
-from orchestration.registry import describe_model, export_model, resolve_model
+from orchestration.model_actions import describe_model, export_model
+from orchestration.model_uris import resolve_model
 from orchestration.scoring import score
 from ser_model import storage
 from ser_model.manifest import write_manifest

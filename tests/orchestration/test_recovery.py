@@ -134,7 +134,7 @@ class Trial:
         }
 
     def score_on_ray(self) -> list[ShardReport]:
-        with start_actors(self.arguments, WorkerRange(minimum=2, maximum=2), "cpu") as actors:
+        with start_actors(self.arguments, WorkerRange(minimum=2, maximum=2), "cpu") as (actors, _):
             return list(Dispatcher(actors, self.plan).run(TASKS))
 
     def score_here(self) -> list[ShardReport]:

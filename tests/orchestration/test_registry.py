@@ -7,15 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from orchestration.registry import (
-    ResolvedModel,
-    describe_model,
-    list_models,
-    promote,
-    register_model,
-    resolve_model,
-    set_alias,
-)
+from orchestration.model_actions import describe_model, promote
+from orchestration.model_uris import ResolvedModel, resolve_model
+from orchestration.registry import list_models, register_model, set_alias
 from ser_model import storage
 from ser_model.models.storage import load_model, save_model, weights_sha256
 from ser_model.schema import ModelError
@@ -35,8 +29,7 @@ def registered(mlflow_folder: Path, tmp_path: Path, request: pytest.FixtureReque
 
 
 def files_of(resolved: ResolvedModel) -> Path:
-    assert resolved.folder is not None
-    return Path(resolved.folder)
+    return Path(resolved.location)
 
 
 def test_a_registered_model_comes_back_with_the_same_scores(
@@ -100,7 +93,7 @@ def test_weights_that_were_changed_after_registration_are_refused(registered: st
 def test_a_folder_is_a_model(tmp_path: Path) -> None:
     folder = write_model(tmp_path, seed=3)
     resolved = resolve_model(folder)
-    assert resolved.uri == resolved.folder == folder
+    assert resolved.uri == resolved.location == folder
     assert resolved.weights_sha256.startswith(resolved.version)
     assert weights_sha256(resolved.load()) == resolved.weights_sha256
 
@@ -207,7 +200,7 @@ def test_a_model_in_the_hubs_layout_is_found_imported_and_scores_the_same(
         pinned = f"hf:acme/emotion@{hub_cache('acme/emotion')}"
         source = "hf:acme/emotion"
     resolved = resolve_model(source)
-    assert resolved.uri == resolved.folder == pinned
+    assert resolved.uri == resolved.location == pinned
     assert resolve_model(pinned) == resolved
     assert describe_model(source)["targets"] == ["arousal", "dominance", "valence"]
     waveform, num_samples = torch.full((1, 8000), 0.1), torch.tensor([8000])

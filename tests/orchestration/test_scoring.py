@@ -175,7 +175,7 @@ def test_a_complete_run_is_left_as_it_is(
     manifest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = score_manifest(manifest, tmp_path / "run")
-    monkeypatch.setattr(scoring, "ScoringActor", None)
+    monkeypatch.setattr(scoring, "start_workers", None)
     again = score_manifest(manifest, tmp_path / "run")
     assert (again.num_scored_now, again.padding_waste) == (0, 0.0)
     assert (again.num_segments, again.content_sha256) == (NUM_SEGMENTS, first.content_sha256)

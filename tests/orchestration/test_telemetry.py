@@ -111,7 +111,8 @@ import socket, sys, time, urllib.request
 import ray
 from orchestration.cluster import start_actors
 from orchestration.commits import RunIdentity
-from orchestration.registry import resolve_model
+from orchestration.hardware import WorkerRange
+from orchestration.model_uris import resolve_model
 from orchestration.shards import plan_shards
 
 with socket.socket() as free:
@@ -128,7 +129,7 @@ identity = RunIdentity(
     num_shards=1,
 )
 arguments = {"model": model, "run_uri": sys.argv[2], "identity": identity, "device": "cpu"}
-with start_actors(arguments, 1, "cpu") as (actor,):
+with start_actors(arguments, WorkerRange(minimum=1, maximum=1), "cpu") as ((actor,), _):
     ray.get(actor.score_shard.remote(0, plan.shard(0), "clean", "attempt"))
     lines, end = [], time.monotonic() + 60
     while len(lines) < 2 and time.monotonic() < end:

@@ -5,7 +5,7 @@ import pytest
 
 from orchestration.commands import models
 from orchestration.commands.summary import Summary
-from orchestration.registry import resolve_model
+from orchestration.model_uris import resolve_model
 from ser_model.models.storage import save_model
 from ser_model.schema import ModelError
 

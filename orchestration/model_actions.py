@@ -1,0 +1,86 @@
+"""What `serval models` does with a model that a URI names: describe it, promote it, export it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestration import mlflow_store
+from orchestration.model_uris import RANDOM_SCHEME, ResolvedModel, resolve_model
+from orchestration.registry import REGISTERED_URI, set_alias
+from ser_model import storage
+from ser_model.audio import SAMPLING_RATE_HZ
+from ser_model.models.base import EmotionModel
+from ser_model.models.checkpoint import HUB_SCHEME
+from ser_model.models.onnx_export import export_onnx
+from ser_model.models.onnx_model import ONNX_SCHEME, OnnxModel
+from ser_model.schema import ModelError
+
+
+def describe_model(uri: str) -> dict[str, Any]:
+    """Return what is known of a model: identity, configuration, size, and how it was trained."""
+    resolved = resolve_model(uri)
+    model = resolved.load()
+    return {
+        **_training_of(resolved),
+        "uri": resolved.uri,
+        "weights_sha256": resolved.weights_sha256,
+        "folder": None if resolved.location.startswith(RANDOM_SCHEME) else resolved.location,
+        "task": model.task,
+        "targets": list(model.targets),
+        "num_parameters": _num_parameters(model),
+        "min_duration_s": model.min_samples / SAMPLING_RATE_HZ,
+    }
+
+
+def promote(uri: str, alias: str) -> ResolvedModel:
+    """Give an alias to the registered model that `uri` means.
+
+    Raises:
+        ModelError: the URI means no registered model.
+    """
+    resolved = resolve_model(uri)
+    match = REGISTERED_URI.fullmatch(resolved.uri)
+    if match is None:
+        raise ModelError(
+            f"{uri} is not in the registry; put it there with `serval models import {uri} --name N`"
+        )
+    set_alias(match["name"], alias, match["version"])
+    return resolved
+
+
+def export_model(uri: str, file: str) -> ResolvedModel:
+    """Write a model as an ONNX file; return the file as a model.
+
+    Args:
+        uri: of a model with weights of Serval's.
+        file: path or URI to write.
+
+    Raises:
+        ConfigError: the extra `onnx` is not installed.
+        ModelError: there is no such model, or it cannot be exported.
+    """
+    model = resolve_model(uri).load()
+    if isinstance(model, OnnxModel):
+        raise ModelError(f"{uri} is an ONNX file already")
+    storage.write_atomic(file, export_onnx(model))
+    return resolve_model(f"{ONNX_SCHEME}{file}")
+
+
+def _num_parameters(model: EmotionModel | OnnxModel) -> int | None:
+    """Return how many weights a model has; an ONNX file does not tell them from constants."""
+    if isinstance(model, OnnxModel):
+        return None
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _training_of(resolved: ResolvedModel) -> dict[str, Any]:
+    """Return recipe and metrics from the record beside the weights, where there is one."""
+    if resolved.location.startswith((RANDOM_SCHEME, HUB_SCHEME, ONNX_SCHEME)):
+        return {}
+    with mlflow_store.readable(resolved.location) as folder:
+        uri = storage.join(folder, mlflow_store.TRAINING_RECORD)
+        if not storage.exists(uri):
+            return {}
+        record = storage.read_json(uri)
+    names = ("recipe_name", "recipe", "overrides", "best", "num_segments", "speakers_overlap")
+    return {name: record[name] for name in names if name in record}

@@ -1,0 +1,158 @@
+"""Models by URI: versions in the MLflow registry, the hub, ONNX files, folders, untrained recipes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+from orchestration import mlflow_store
+from orchestration.registry import SHA256_TAG, find_version
+from ser_model import storage
+from ser_model.models.base import EmotionModel, build_model
+from ser_model.models.checkpoint import HUB_SCHEME, hub_revision
+from ser_model.models.onnx_model import ONNX_SCHEME, OnnxModel, load_onnx_model
+from ser_model.models.pretrained import untrained
+from ser_model.models.storage import CONFIG_NAME, load_model, weights_sha256
+from ser_model.schema import DIMENSIONS, ModelError
+from ser_model.training.recipe import Recipe, list_recipes, load_recipe
+
+KNOWN_URIS = (
+    "models:/NAME/VERSION, models:/NAME@ALIAS, hf:ORG/NAME, onnx:FILE, a folder with config.json "
+    "and model.safetensors, random:RECIPE?seed=0"
+)
+REGISTRY_SCHEME = "models:"
+RANDOM_SCHEME = "random:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedModel:
+    """A model that was found: which one, and where any process can load it from.
+
+    Attributes:
+        uri: pinned: an alias has become a version, a hub's branch a commit.
+        version: short and unlike that of other models: "demo/3".
+        weights_sha256: of the weights that were found; `load` accepts no others.
+        location: of a version in the registry the folder of its files; else the URI itself.
+    """
+
+    uri: str
+    version: str
+    weights_sha256: str
+    location: str
+
+    def load(self) -> EmotionModel | OnnxModel:
+        """Load the model, in eval mode.
+
+        Raises:
+            ModelError: it cannot be loaded, or is not the one that was resolved.
+        """
+        model: EmotionModel | OnnxModel
+        if self.location.startswith(ONNX_SCHEME):
+            model = load_onnx_model(self.location)
+        elif self.location.startswith(RANDOM_SCHEME):
+            model = _untrained(*_recipe_and_seed(self.location))
+        else:
+            with mlflow_store.readable(self.location) as folder:
+                model = load_model(folder)
+        found = model.weights_sha256 if isinstance(model, OnnxModel) else weights_sha256(model)
+        if found != self.weights_sha256:
+            raise ModelError(f"the weights of {self.uri} have changed since they were resolved")
+        return model
+
+
+def resolve_model(uri: str) -> ResolvedModel:
+    """Find a model.
+
+    Args:
+        uri: one of KNOWN_URIS.
+
+    Raises:
+        ModelError: there is no such model; the message lists the ones that there are.
+    """
+    if uri.startswith(REGISTRY_SCHEME):
+        return _resolve_registered(uri)
+    if uri.startswith(RANDOM_SCHEME):
+        return _resolve_random(uri)
+    if uri.startswith(HUB_SCHEME):
+        return _resolve_on_hub(uri)
+    if uri.startswith(ONNX_SCHEME):
+        return _resolve_onnx(uri)
+    if storage.exists(storage.join(uri, CONFIG_NAME)):
+        return _resolve_folder(uri)
+    raise ModelError(f"no model {uri!r}; known are: {KNOWN_URIS}")
+
+
+def _resolve_registered(uri: str) -> ResolvedModel:
+    found = find_version(uri)
+    if found is None:
+        raise ModelError(f"{uri!r} is no model URI; known are: {KNOWN_URIS}")
+    version, folder = found
+    pinned = f"models:/{version.name}/{version.version}"
+    with mlflow_store.readable(folder) as readable:
+        sha256 = weights_sha256(readable)
+    if version.tags.get(SHA256_TAG, sha256) != sha256:
+        raise ModelError(f"the weights of {pinned} in {folder} are not the ones registered")
+    return ResolvedModel(
+        uri=pinned,
+        version=f"{version.name}/{version.version}",
+        weights_sha256=sha256,
+        location=folder,
+    )
+
+
+def _resolve_random(uri: str) -> ResolvedModel:
+    recipe, seed = _recipe_and_seed(uri)
+    pinned = f"{RANDOM_SCHEME}{recipe}?seed={seed}"
+    return ResolvedModel(
+        uri=pinned,
+        version=f"{recipe}/random-{seed}",
+        weights_sha256=weights_sha256(_untrained(recipe, seed)),
+        location=pinned,
+    )
+
+
+def _recipe_and_seed(uri: str) -> tuple[str, int]:
+    recipe, _, query = uri.removeprefix(RANDOM_SCHEME).partition("?")
+    options = dict(parse_qsl(query))
+    seed = options.pop("seed", "0")
+    if recipe not in list_recipes() or options or not seed.isdecimal():
+        raise ModelError(
+            f"{uri!r} is not random:RECIPE?seed=0 with one of the recipes: "
+            f"{', '.join(list_recipes())}"
+        )
+    return recipe, int(seed)
+
+
+def _untrained(recipe: str, seed: int) -> EmotionModel:
+    loaded = load_recipe(recipe, ["task=dimensions"])
+    if not isinstance(loaded, Recipe):
+        raise ModelError(
+            f"random:{recipe}: only networks have weights before they are trained; "
+            f"serval train {recipe}"
+        )
+    return build_model(untrained(loaded.model_config(DIMENSIONS)), seed).eval()
+
+
+def _resolve_on_hub(uri: str) -> ResolvedModel:
+    hub_id, revision = hub_revision(uri)
+    pinned = f"{HUB_SCHEME}{hub_id}@{revision}"
+    return ResolvedModel(
+        uri=pinned,
+        version=f"{hub_id}@{revision[:12]}",
+        weights_sha256=weights_sha256(load_model(pinned)),
+        location=pinned,
+    )
+
+
+def _resolve_onnx(uri: str) -> ResolvedModel:
+    path = storage.local_path(uri.removeprefix(ONNX_SCHEME))
+    pinned = uri if path is None else f"{ONNX_SCHEME}{path.absolute()}"
+    sha256 = load_onnx_model(pinned).weights_sha256
+    return ResolvedModel(uri=pinned, version=sha256[:12], weights_sha256=sha256, location=pinned)
+
+
+def _resolve_folder(uri: str) -> ResolvedModel:
+    path = storage.local_path(uri)
+    pinned = uri if path is None else str(path.absolute())
+    sha256 = weights_sha256(load_model(pinned))
+    return ResolvedModel(uri=pinned, version=sha256[:12], weights_sha256=sha256, location=pinned)

@@ -1,0 +1,92 @@
+"""The workers that score: Ray actors, or one in this process, for `score` and `plan` alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+from orchestration.actors import ScoringActor, ShardReport
+from orchestration.commits import RunIdentity
+from orchestration.hardware import Hardware
+from orchestration.local import score_here
+from orchestration.model_uris import ResolvedModel
+from orchestration.shard_plan import ShardPlan, ShardTask
+
+THREADS_PER_WORKER = 1
+"""Threads of a worker's arithmetic; more workers use more cores, and change no result."""
+
+Score: TypeAlias = Callable[[ShardPlan, Sequence[ShardTask]], Iterator[ShardReport]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoringWorkers:
+    """Workers that have loaded the model.
+
+    Attributes:
+        num_workers: how many; more may join while they score, where the cluster grows.
+        score: scores some shards of a plan, and yields the report of each as it is committed.
+    """
+
+    num_workers: int
+    score: Score
+
+
+def identify(
+    model: ResolvedModel, plan: ShardPlan, hardware: Hardware, *, embeddings: bool
+) -> RunIdentity:
+    """Return all that the scores of a run depend on."""
+    return RunIdentity(
+        model_uri=model.uri,
+        model_version=model.version,
+        weights_sha256=model.weights_sha256,
+        dtype=hardware.dtype,
+        embeddings=embeddings,
+        num_threads=THREADS_PER_WORKER,
+        source_sha256=plan.sha256(),
+        num_segments=plan.num_segments,
+        num_shards=plan.num_shards,
+    )
+
+
+@contextmanager
+def start_workers(
+    model: ResolvedModel,
+    run_uri: str,
+    identity: RunIdentity,
+    hardware: Hardware,
+    *,
+    num_shards: int,
+) -> Iterator[ScoringWorkers]:
+    """Start workers, no more than there are shards; on leaving, end them.
+
+    Raises:
+        InputError: the model cannot be loaded.
+        UnfinishedError: a worker died before it was ready, or SIGTERM came.
+    """
+    arguments: dict[str, Any] = {
+        "model": model,
+        "run_uri": run_uri,
+        "identity": identity,
+        "device": hardware.device,
+    }
+    if hardware.workers is None:
+        actor = ScoringActor(**arguments)
+        actor.load()
+        yield ScoringWorkers(num_workers=1, score=partial(score_here, actor))
+        return
+    # Only here, so that --local does without Ray.
+    from orchestration.cluster import start_actors
+    from orchestration.dispatch import Dispatcher
+
+    with start_actors(
+        arguments,
+        hardware.workers.at_most(num_shards),
+        hardware.device,
+        num_decoders=hardware.num_decoders,
+    ) as (actors, num_ready):
+        yield ScoringWorkers(
+            num_workers=num_ready, score=lambda plan, tasks: Dispatcher(actors, plan).run(tasks)
+        )
