@@ -29,8 +29,8 @@ from ser_model.batching import (
     read_windows,
 )
 from ser_model.device_errors import is_device_lost, is_out_of_memory
+from ser_model.models.base import Scorer
 from ser_model.models.logmel import SAMPLING_RATE_HZ
-from ser_model.models.onnx_model import Scorer
 from ser_model.schema import Prediction, Reason, Rejection, ServalError
 
 logger = logging.getLogger(__name__)

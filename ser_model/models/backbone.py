@@ -38,3 +38,17 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def modules_of(self, part: PartName) -> tuple[nn.Module, ...]:
         """Return the layers of a part; together, both parts hold all that is pretrained."""
+
+
+def check_layers(*, num_hidden_layers: int, hidden_size: int, num_attention_heads: int) -> None:
+    """Check that these numbers give transformer layers.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if num_hidden_layers < 1:
+        raise ValueError(f"num_hidden_layers {num_hidden_layers} must be 1 or more")
+    if hidden_size % num_attention_heads:
+        raise ValueError(
+            f"hidden_size {hidden_size} is no multiple of num_attention_heads {num_attention_heads}"
+        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Self, TypeAlias
+from typing import Literal, NamedTuple, Protocol, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -68,6 +68,31 @@ class ModelOutput(NamedTuple):
 
     scores: Tensor
     embedding: Tensor
+
+
+class Scorer(Protocol):
+    """What scoring needs of a model, whatever runs it.
+
+    Attributes:
+        task: dimensions or emotion.
+        targets: what the scores mean, in their order.
+        min_samples: shortest waveform that can be scored, in samples at 16 kHz.
+        padding_free: whether scoring leaves padding out, so that rows of any lengths go together.
+    """
+
+    task: Task
+    targets: tuple[str, ...]
+    min_samples: int
+    padding_free: bool
+
+    def to(self, device: str) -> Self:
+        """Move the model to a device."""
+
+    def eval(self) -> Self:
+        """Make the model ready to score."""
+
+    def __call__(self, waveform_BN: Tensor, num_samples_B: Tensor) -> ModelOutput:
+        """Score a batch."""
 
 
 class EmotionModel(nn.Module):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -30,31 +30,6 @@ ONNX_SCHEME = "onnx:"
 
 FOREIGN_MIN_SAMPLES = 400
 """What a file of others is taken to need: the window of wav2vec 2.0's convolutions."""
-
-
-class Scorer(Protocol):
-    """What scoring needs of a model, whatever runs it.
-
-    Attributes:
-        task: dimensions or emotion.
-        targets: what the scores mean, in their order.
-        min_samples: shortest waveform that can be scored, in samples at 16 kHz.
-        padding_free: whether scoring leaves padding out, so that rows of any lengths go together.
-    """
-
-    task: Task
-    targets: tuple[str, ...]
-    min_samples: int
-    padding_free: bool
-
-    def to(self, device: str) -> Self:
-        """Move the model to a device."""
-
-    def eval(self) -> Self:
-        """Make the model ready to score."""
-
-    def __call__(self, waveform_BN: Tensor, num_samples_B: Tensor) -> ModelOutput:
-        """Score a batch."""
 
 
 class OnnxModel:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ser_model.models.backbone import check_layers
 from ser_model.models.configuration import build
 from ser_model.models.layer_sum import LayersName
 from ser_model.models.packing import ConvGeometry
@@ -89,13 +90,11 @@ class SpeechTransformerConfig:
         ConvGeometry(kernels=self.conv_kernel, strides=self.conv_stride)
         if self.family != "hubert" and not self.feat_proj_layer_norm:
             raise ValueError(f"feat_proj_layer_norm is always true for {self.family}")
-        if self.num_hidden_layers < 1:
-            raise ValueError(f"num_hidden_layers {self.num_hidden_layers} must be 1 or more")
-        if self.hidden_size % self.num_attention_heads:
-            raise ValueError(
-                f"hidden_size {self.hidden_size} is no multiple of num_attention_heads "
-                f"{self.num_attention_heads}"
-            )
+        check_layers(
+            num_hidden_layers=self.num_hidden_layers,
+            hidden_size=self.hidden_size,
+            num_attention_heads=self.num_attention_heads,
+        )
 
 
 def config_from_library(

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from ser_model.models.backbone import Backbone, PartName
+from ser_model.models.backbone import Backbone, PartName, check_layers
 from ser_model.models.layer_sum import LayersName, LayerStates, LayerSum
 
 PIECE_SAMPLES = 480_000
@@ -68,13 +68,11 @@ class WhisperConfig:
 
     def __post_init__(self) -> None:
         """Refuse what gives no network."""
-        if self.num_hidden_layers < 1:
-            raise ValueError(f"num_hidden_layers {self.num_hidden_layers} must be 1 or more")
-        if self.hidden_size % self.num_attention_heads:
-            raise ValueError(
-                f"hidden_size {self.hidden_size} is no multiple of num_attention_heads "
-                f"{self.num_attention_heads}"
-            )
+        check_layers(
+            num_hidden_layers=self.num_hidden_layers,
+            hidden_size=self.hidden_size,
+            num_attention_heads=self.num_attention_heads,
+        )
 
 
 class WhisperEncoder(Backbone):
