@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -47,7 +48,7 @@ REJECTED = pa.schema(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShardPlan:
+class PlannedShard:
     """The segments of one shard, those of a recording side by side."""
 
     index: int
@@ -111,7 +112,7 @@ def pack(
     return PackSummary(**{name: written[name] for name in PackSummary.__dataclass_fields__})
 
 
-def plan_shards(segments: Sequence[Segment], segments_per_shard: int) -> list[ShardPlan]:
+def plan_shards(segments: Sequence[Segment], segments_per_shard: int) -> list[PlannedShard]:
     """Group segments into shards of whole recordings, in the order in which recordings appear.
 
     >>> first, second = (Segment(segment_id=i, recording=f"{i}.wav") for i in "ab")
@@ -121,12 +122,12 @@ def plan_shards(segments: Sequence[Segment], segments_per_shard: int) -> list[Sh
     by_recording: dict[str, list[Segment]] = {}
     for segment in segments:
         by_recording.setdefault(segment.recording, []).append(segment)
-    plans: list[ShardPlan] = []
+    plans: list[PlannedShard] = []
     gathered: list[Segment] = []
     for position, of_recording in enumerate(by_recording.values(), start=1):
         gathered += of_recording
         if len(gathered) >= segments_per_shard or position == len(by_recording):
-            plans.append(ShardPlan(index=len(plans), segments=tuple(gathered)))
+            plans.append(PlannedShard(index=len(plans), segments=tuple(gathered)))
             gathered = []
     return plans
 
@@ -139,7 +140,7 @@ class PackShardFn(beam.DoFn):
         self._output = output
         self._max_segment_s = max_segment_s
 
-    def process(self, element: ShardPlan) -> Iterator[int]:
+    def process(self, element: PlannedShard) -> Iterator[int]:
         """Make the shard, or count the one that an earlier attempt has made."""
         shard_uri = storage.join(self._output, f"shard-{element.index:05d}.parquet")
         if not storage.exists(shard_uri):
@@ -155,14 +156,11 @@ class PackShardFn(beam.DoFn):
                 yield pq.ParquetFile(file).metadata.num_rows
 
 
-def _pack_shard(plan: ShardPlan, max_segment_s: float) -> tuple[pa.Table, pa.Table]:
-    by_recording: dict[str, list[Segment]] = {}
-    for segment in plan.segments:
-        by_recording.setdefault(segment.recording, []).append(segment)
+def _pack_shard(plan: PlannedShard, max_segment_s: float) -> tuple[pa.Table, pa.Table]:
     rows: dict[str, dict[str, object]] = {}
     rejections: list[dict[str, str]] = []
-    for recording, of_recording in by_recording.items():
-        results = read_segments(recording, of_recording, max_segment_s=max_segment_s)
+    for recording, of_recording in itertools.groupby(plan.segments, lambda s: s.recording):
+        results = read_segments(recording, list(of_recording), max_segment_s=max_segment_s)
         for segment, result in results:
             segment_id = segment.segment_id
             if isinstance(result, SegmentError):

@@ -91,7 +91,9 @@ def test_a_resumed_pack_is_the_same_bytes_and_keeps_what_is_there(
     real = pack_module._pack_shard
     made: list[int] = []
 
-    def dies_at_2(plan: pack_module.ShardPlan, max_segment_s: float) -> tuple[pa.Table, pa.Table]:
+    def dies_at_2(
+        plan: pack_module.PlannedShard, max_segment_s: float
+    ) -> tuple[pa.Table, pa.Table]:
         if plan.index == 2:
             raise KeyboardInterrupt
         return real(plan, max_segment_s)
@@ -103,7 +105,7 @@ def test_a_resumed_pack_is_the_same_bytes_and_keeps_what_is_there(
     assert "pack.json" not in before
     assert "shard-00002.parquet" not in before
 
-    def counts(plan: pack_module.ShardPlan, max_segment_s: float) -> tuple[pa.Table, pa.Table]:
+    def counts(plan: pack_module.PlannedShard, max_segment_s: float) -> tuple[pa.Table, pa.Table]:
         made.append(plan.index)
         return real(plan, max_segment_s)
 
