@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 
 from orchestration.feature_cache import FeatureCache
-from orchestration.training_data import Corpus, read_corpus
+from orchestration.training_corpus import Corpus, read_corpus
 from ser_model.models.egemaps import EgemapsConfig
 from ser_model.schema import ManifestError
 from ser_model.training.examples import InputStore
@@ -28,7 +28,7 @@ def read_features(
 
     Args:
         recipe: how the model is made.
-        table: a manifest; with splits, or all of it is read.
+        table: a manifest with splits.
         store: keeps the inputs.
         folder: of the training; what was computed stays there.
 

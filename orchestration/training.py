@@ -19,16 +19,12 @@ import pyarrow as pa
 import torch
 
 from orchestration.registry import register_model
+from orchestration.training_data import CorpusReader, input_store
 from orchestration.training_log import RUN_NAME, TrainingLog, flatten
+from orchestration.training_options import TrainOptions, identity_of
 from orchestration.training_predictions import PREDICTIONS_NAME, pooled_metrics
-from orchestration.training_run import (
-    CorpusReader,
-    TrainOptions,
-    TrainSummary,
-    identity_of,
-    input_store,
-    train_once,
-)
+from orchestration.training_record import TrainSummary
+from orchestration.training_run import train_once
 from ser_model import storage
 from ser_model.manifest import TruthRange
 from ser_model.models.base import Task

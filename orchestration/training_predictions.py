@@ -1,23 +1,72 @@
-"""What a training predicts of its test split: a file that `serval audit` takes, and its metrics."""
+"""What a trained model predicts: of test, a file that `serval audit` takes; of each, how good."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import torch
 
+from orchestration.training_data import TrainingData
+from ser_model import storage
 from ser_model.metrics.concordance import concordance_cc
 from ser_model.metrics.recall import accuracy, unweighted_average_recall
+from ser_model.models.base import EmotionModel
 from ser_model.schema import CLEAN, DIMENSIONS, PREDICTIONS
-from ser_model.training.evaluation import Scored
+from ser_model.training.checkpoint import to_json
+from ser_model.training.evaluation import Scored, confusion_of, metrics_of, score_examples
 from ser_model.training.recipe import AnyRecipe
+from ser_model.training.support_vector_recipe import SupportVectorRecipe
 
 PREDICTIONS_NAME = "test.parquet"
 
 _COLUMNS = ("segment_id", "condition", *DIMENSIONS, "emotion", "emotion_scores", "duration_s")
 SCHEMA = pa.schema([PREDICTIONS.field(name) for name in _COLUMNS])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """How good the kept weights are, as JSON values.
+
+    Attributes:
+        test: metrics on test; None where it is not predicted.
+        confusion: by split, of emotions alone: the targets, and counts [truth][prediction].
+    """
+
+    test: Mapping[str, float | None] | None
+    confusion: Mapping[str, Mapping[str, Any]]
+
+
+def measure(model: EmotionModel, recipe: AnyRecipe, data: TrainingData, output: str) -> Measured:
+    """Measure the kept weights, and write what they predict of test.
+
+    Args:
+        model: with these weights.
+        recipe: how it was made.
+        data: what it was trained on.
+        output: folder of the model; PREDICTIONS_NAME goes there.
+    """
+    confusion: dict[str, Mapping[str, Any]] = {}
+    test = None
+    for split in _measured_splits(recipe, data):
+        scored = score_examples(model, data.examples[split], recipe)
+        if recipe.task == "emotion":
+            counts = confusion_of(scored, data.targets)
+            confusion[split] = {"targets": list(data.targets), "counts": counts}
+        if split == "test":
+            test = to_json(metrics_of(scored, recipe, data.targets))
+            table = prediction_table(scored, recipe, data.targets)
+            storage.write_table(storage.join(output, PREDICTIONS_NAME), table)
+    return Measured(test=test, confusion=confusion)
+
+
+def _measured_splits(recipe: AnyRecipe, data: TrainingData) -> list[str]:
+    """Return test where it is predicted, and dev where the history leaves its confusion open."""
+    has_learned_dev = isinstance(recipe, SupportVectorRecipe) and recipe.refit_with_dev
+    with_dev = recipe.task == "emotion" and not has_learned_dev
+    return [*(["dev"] if with_dev else []), *(["test"] if "test" in data.examples else [])]
 
 
 def prediction_table(scored: Scored, recipe: AnyRecipe, targets: Sequence[str]) -> pa.Table:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from orchestration.training import SeriesSummary
-    from orchestration.training_run import TrainSummary
+    from orchestration.training_record import TrainSummary
 
 HELP = "train a model on the train split of a manifest, keep the best on dev, register it"
 HIDDEN_METRICS = ("selection", "concordance_cc", "loss")
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> Summary:
     if args.manifest is None or args.output is None:
         raise ConfigError("serval train needs --manifest M and --output DIR")
     from orchestration.training import train_recipe
-    from orchestration.training_run import TrainSummary
+    from orchestration.training_record import TrainSummary
     from ser_model.manifest import parse_truth_range
 
     summary = train_recipe(

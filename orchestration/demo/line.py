@@ -146,7 +146,7 @@ class _Line:
     def train(self) -> Mapping[str, object]:
         from orchestration.registry import set_alias
         from orchestration.training import train_recipe
-        from orchestration.training_run import TrainSummary
+        from orchestration.training_record import TrainSummary
 
         summary = train_recipe(
             "demo",

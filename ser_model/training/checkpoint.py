@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -208,17 +208,25 @@ def to_json(value: Any) -> Any:  # noqa: ANN401  JSON is untyped
     return value
 
 
-def _progress(record: Mapping[str, Any]) -> Progress:
-    history = [
+def read_history(lines: Sequence[Mapping[str, Any]]) -> list[Evaluation]:
+    """Return a history from JSON; null is NaN again.
+
+    >>> read_history([{"epoch": 1, "step": 9, "loss": 0.5, "dev": {"selection": None}}])[0].dev
+    {'selection': nan}
+    """
+    return [
         Evaluation(
             **{
                 **line,
                 "dev": {k: float("nan") if v is None else v for k, v in line["dev"].items()},
             }
         )
-        for line in record["history"]
+        for line in lines
     ]
-    return Progress(**{**record, "history": history})
+
+
+def _progress(record: Mapping[str, Any]) -> Progress:
+    return Progress(**{**record, "history": read_history(record["history"])})
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from orchestration import mlflow_store
-from orchestration.registry import describe_model, resolve_model
+from orchestration.model_actions import describe_model
+from orchestration.model_uris import resolve_model
 from orchestration.training import train_recipe
-from orchestration.training_run import TrainSummary
+from orchestration.training_record import TrainSummary
 from ser_model import storage
 from ser_model.manifest import write_manifest
 from ser_model.models.base import layer_importance

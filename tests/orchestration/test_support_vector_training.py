@@ -11,10 +11,10 @@ import pytest
 from orchestration import feature_cache
 from orchestration.exporting import export
 from orchestration.feature_cache import FILE_NAME
-from orchestration.registry import resolve_model
+from orchestration.model_uris import resolve_model
 from orchestration.scoring import score
 from orchestration.training import SeriesSummary, train_recipe
-from orchestration.training_run import TrainSummary
+from orchestration.training_record import TrainSummary
 from ser_model import storage
 from ser_model.manifest import write_manifest
 from ser_model.metrics.concordance import concordance_cc

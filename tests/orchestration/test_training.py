@@ -7,9 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from orchestration.registry import describe_model, resolve_model
+from orchestration.model_actions import describe_model
+from orchestration.model_uris import resolve_model
 from orchestration.training import SeriesSummary, train_recipe
-from orchestration.training_run import TrainSummary
+from orchestration.training_record import TrainSummary
 from ser_model import storage
 from ser_model.manifest import write_manifest
 from ser_model.models.storage import load_model
@@ -308,7 +309,7 @@ def test_what_stopped_half_way_goes_on(
     from ser_model.training.checkpoint import Evaluation
 
     # Whoever edits the code while the tests run is refused as well, and rightly so.
-    monkeypatch.setattr("orchestration.training_run.code_sha256", lambda: "this code")
+    monkeypatch.setattr("orchestration.training_options.code_sha256", lambda: "this code")
     expected = train_rows(tmp_path, corpus)
     shutil.rmtree(tmp_path / "model")
     log = TrainingLog.log
