@@ -76,9 +76,23 @@ class Hardware:
 
 
 def choose_hardware(
-    devices: str, workers: int | str | None, dtype: str, *, local: bool, num_decoders: int = 0
+    devices: str,
+    workers: int | str | None,
+    dtype: str,
+    *,
+    local: bool,
+    num_decoders: int = 0,
+    float32_only: bool = False,
 ) -> Hardware:
     """Resolve the options; see `scoring.score`.
+
+    Args:
+        devices: as there.
+        workers: as there.
+        dtype: as there.
+        local: as there.
+        num_decoders: as there.
+        float32_only: whether the model, an ONNX file, has no other arithmetic.
 
     Raises:
         ConfigError: an option has a value that is not allowed, or that this machine cannot meet.
@@ -90,12 +104,14 @@ def choose_hardware(
         raise ConfigError("--devices cuda: this machine has no GPU that torch can use")
     if dtype not in ("auto", *DTYPES):
         raise ConfigError(f"--dtype {dtype!r} is none of auto, {', '.join(DTYPES)}")
+    if float32_only and dtype not in ("auto", "float32"):
+        raise ConfigError(f"--dtype {dtype}: ONNX files are scored in float32 alone")
     if num_decoders < 0:
         raise ConfigError(f"--decoders {num_decoders} is negative")
     if num_decoders and local:
         raise ConfigError("--decoders needs Ray: leave --local out")
     device = "cuda" if devices != "cpu" and has_cuda else "cpu"
-    default = {"cuda": "bfloat16", "cpu": "float32"}[device]
+    default = "bfloat16" if device == "cuda" and not float32_only else "float32"
     num_devices = torch.cuda.device_count() if device == "cuda" else len(os.sched_getaffinity(0))
     worker_range = WorkerRange.parse(num_devices if workers is None else workers)
     return Hardware(

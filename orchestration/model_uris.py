@@ -1,4 +1,4 @@
-"""Models by URI: versions in the MLflow registry, the hub, ONNX files, folders, untrained recipes."""
+"""Models by URI: in the MLflow registry, on the hub, in ONNX files and folders, or untrained."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from orchestration.model_uris import resolve_model
 from orchestration.probe import probe_speed
 from orchestration.shards import SEGMENTS_PER_SHARD, plan_shards
 from ser_model import storage
+from ser_model.models.onnx_model import ONNX_SCHEME
 from ser_model.schema import MAX_SEGMENT_S, ConfigError, ManifestError, UnfinishedError
 
 SAMPLE_S = 15.0
@@ -118,7 +119,14 @@ def plan_run(
         raise ConfigError(f"--sample-s {sample_s:g} is not a positive number of seconds")
     if price_per_hour is not None and not price_per_hour >= 0:
         raise ConfigError(f"--price-per-hour {price_per_hour:g} is negative")
-    hardware = choose_hardware(devices, num_workers, dtype, local=local, num_decoders=num_decoders)
+    hardware = choose_hardware(
+        devices,
+        num_workers,
+        dtype,
+        local=local,
+        num_decoders=num_decoders,
+        float32_only=model_uri.startswith(ONNX_SCHEME),
+    )
     source = storage.absolute(source_uri)
     try:
         plan = plan_shards(

@@ -27,6 +27,7 @@ from orchestration.shard_plan import ShardPlan, ShardTask
 from orchestration.shards import SEGMENTS_PER_SHARD, plan_shards
 from orchestration.stopping import sigterm_as_unfinished
 from ser_model import storage
+from ser_model.models.onnx_model import ONNX_SCHEME
 from ser_model.predict import Workload
 from ser_model.schema import CLEAN, MAX_SEGMENT_S, ConfigError, UnfinishedError
 
@@ -78,7 +79,14 @@ def score(
     started = time.monotonic()
     if not 0 <= max_rejected <= 1:
         raise ConfigError(f"--max-rejected {max_rejected} is not between 0 and 1")
-    hardware = choose_hardware(devices, num_workers, dtype, local=local, num_decoders=num_decoders)
+    hardware = choose_hardware(
+        devices,
+        num_workers,
+        dtype,
+        local=local,
+        num_decoders=num_decoders,
+        float32_only=model_uri.startswith(ONNX_SCHEME),
+    )
     source, run_uri = storage.absolute(source_uri), storage.absolute(output)
     try:
         with sigterm_as_unfinished():

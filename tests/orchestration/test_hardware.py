@@ -25,3 +25,15 @@ def test_a_range_is_kept_and_cut_to_the_work_there_is() -> None:
 def test_scoring_in_this_process_has_no_workers() -> None:
     hardware = choose_hardware("cpu", "2:8", "float32", local=True)
     assert (hardware.workers, hardware.num_workers) == (None, 0)
+
+
+def test_a_gpu_scores_in_bfloat16_unless_the_model_is_an_onnx_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    assert choose_hardware("auto", None, "auto", local=False).dtype == "bfloat16"
+    onnx = choose_hardware("auto", None, "auto", local=False, float32_only=True)
+    assert (onnx.device, onnx.dtype) == ("cuda", "float32")
+    with pytest.raises(ConfigError, match="float32 alone"):
+        choose_hardware("auto", None, "bfloat16", local=False, float32_only=True)
