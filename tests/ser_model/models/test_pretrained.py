@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -224,12 +225,20 @@ def test_a_named_backbone_has_the_size_that_is_published(name: str, millions: fl
     assert round(number / 1e6, 1) == millions
 
 
+def test_every_named_backbone_is_pinned_to_a_commit() -> None:
+    revisions = [named.revision for named in named_backbones().values()]
+    assert all(revision and re.fullmatch("[0-9a-f]{40}", revision) for revision in revisions)
+    assert len(set(revisions)) == len(revisions)
+
+
 def test_a_name_is_filled_in_and_what_is_given_beside_it_stays() -> None:
     filled = with_name_filled_in({"name": "hubert-b", "layerdrop": 0.1, "num_hidden_layers": 6})
     config = build(SpeechTransformerConfig, filled)
+    named = named_backbones()["hubert-b"]
     assert config == dataclasses.replace(
-        named_backbones()["hubert-b"].config,
+        named.config,
         pretrained="facebook/hubert-base-ls960",
+        revision=named.revision,
         layerdrop=0.1,
         num_hidden_layers=6,
     )
