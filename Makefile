@@ -40,5 +40,5 @@ clean:
 
 $(ENVIRONMENT): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demo,s3,vad,onnx,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[demo,probe,s3,vad,onnx,dev]'
 	touch $@

@@ -9,7 +9,7 @@ from orchestration.demo import rule, sound
 from orchestration.demo.sentences import sentences_of
 from orchestration.demo.speakers import Speaker
 from orchestration.demo.telephone import Telephone
-from orchestration.demo.voices import ESPEAK_SAMPLING_RATE_HZ, Voice
+from orchestration.voices import ESPEAK_SAMPLING_RATE_HZ, Voice
 from ser_model.audio import SAMPLING_RATE_HZ, Waveform
 
 ROOM_NOISE_DBFS = -66.0

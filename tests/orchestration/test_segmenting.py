@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from orchestration import recordings, segmenting
 from orchestration.cli import main
-from orchestration.demo.voices import ESPEAK_SAMPLING_RATE_HZ, Voice
 from orchestration.segmenting import Segmenting, segment_manifest, segmented_source
 from orchestration.shards import plan_shards
+from orchestration.voices import ESPEAK_SAMPLING_RATE_HZ, Voice
 from ser_model import storage
 from ser_model.manifest import check_manifest, read_manifest, write_manifest
 from ser_model.schema import ConfigError, ManifestError, RunError

@@ -13,7 +13,7 @@ import soundfile as sf
 import soxr
 import torch
 
-from orchestration.demo.voices import ESPEAK_SAMPLING_RATE_HZ, Voice
+from orchestration.voices import ESPEAK_SAMPLING_RATE_HZ, Voice
 from ser_model.schema import ConfigError
 from ser_model.voice_activity import FRAME_S, VoiceActivityModel, speech_stretches
 

@@ -8,7 +8,7 @@ from orchestration.demo.episodes import speak
 from orchestration.demo.rule import Latents, Manner, Prosody
 from orchestration.demo.sentences import SENTIMENTS, sentences_of
 from orchestration.demo.sound import level_dbfs
-from orchestration.demo.voices import Voice
+from orchestration.voices import Voice
 from ser_model.audio import SAMPLING_RATE_HZ
 
 MIDDLE = Latents(arousal=0.5, dominance=0.5, valence=0.5)

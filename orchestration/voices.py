@@ -1,16 +1,19 @@
 """Speech from espeak-ng, through the library inside the espeakng-loader wheel.
 
-espeak-ng is GPL-3.0, so it is an optional extra of Serval (`serval[demo]`) and is loaded only when
-a voice is made.
+espeak-ng is GPL-3.0, so it is in optional extras of Serval (`serval[demo]`, `serval[probe]`) and is
+loaded only when a voice is made.
 """
 
 from __future__ import annotations
 
+import _ctypes
 import ctypes
 import os
 import shutil
 import tempfile
 import threading
+from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 
@@ -40,7 +43,7 @@ class Voice:
 
     espeak-ng keeps state from one sentence to the next (flutter, noise), and has it once for each
     loaded library. So that a speaker sounds the same whoever spoke before, and in any thread, each
-    voice loads a copy of the library of its own.
+    voice loads a copy of the library of its own (about 30 ms), and unloads it at its end.
 
     Example:
         >>> with Voice("gmw/en+f1") as voice:
@@ -53,19 +56,25 @@ class Voice:
         """Load the voice.
 
         Args:
-            name: espeak-ng's file of the language, then a plus and the variant: "gmw/en-US+m3".
+            name: espeak-ng's language or its file, then perhaps a plus and a variant: "en-us",
+                "gmw/en-US+m3".
 
         Raises:
             ConfigError: espeak-ng is not installed, or has no such voice.
         """
         self._pieces: list[NDArray[np.int16]] = []
         self._callback = _SynthCallback(self._keep)  # kept here, or it would be collected
-        with _loading, tempfile.TemporaryDirectory() as folder:
-            self._library = _load_copy(Path(folder))
-            self._library.espeak_SetSynthCallback(self._callback)
-            self._library.espeak_ng_SetRandSeed(ctypes.c_long(1))
-            if self._library.espeak_SetVoiceByName(os.fsencode(name)) != 0:
-                raise ConfigError(f"espeak-ng has no voice {name!r}")
+        with ExitStack() as closing:
+            # Dictionaries are read from it while speaking, where words of another script come up.
+            folder = closing.enter_context(tempfile.TemporaryDirectory())
+            with _loading:
+                self._library = _load_copy(Path(folder))
+                closing.callback(_unload, self._library)
+                self._library.espeak_SetSynthCallback(self._callback)
+                self._library.espeak_ng_SetRandSeed(ctypes.c_long(1))
+                if self._library.espeak_SetVoiceByName(os.fsencode(name)) != 0:
+                    raise ConfigError(f"espeak-ng has no voice {name!r}")
+            self._closing = closing.pop_all()
 
     def __enter__(self) -> Voice:
         return self
@@ -76,7 +85,7 @@ class Voice:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._library.espeak_Terminate()
+        self._closing.close()
 
     def speak(
         self, text: str, *, rate_wpm: int, pitch: int, pitch_range: int, word_gap: int = 0
@@ -84,14 +93,16 @@ class Voice:
         """Speak one sentence.
 
         Args:
-            text: the sentence.
+            text: the sentence, of more than white space and without control characters: one of them
+                begins commands of espeak-ng, and another ends the text.
             rate_wpm: words a minute, 80 to 450.
             pitch: 0 to 99; 50 is the voice's own, 4 steps are about a semitone.
             pitch_range: 0 (monotonous) to 99; 50 is the voice's own.
             word_gap: pause between words in 10 ms at a rate of 175 words a minute.
 
         Returns:
-            Waveform [num_samples] at 22,050 Hz, within -1 to 1.
+            Waveform [num_samples] at 22,050 Hz, within -1 to 1; short and silent where there is
+            nothing to say.
         """
         settings = {_RATE: rate_wpm, _PITCH: pitch, _RANGE: pitch_range, _WORD_GAP: word_gap}
         for parameter, value in settings.items():
@@ -99,7 +110,8 @@ class Voice:
         self._pieces.clear()
         data = text.encode()
         self._library.espeak_Synth(data, len(data) + 1, 0, 0, 0, _CHARS_UTF8, None, None)
-        return (np.concatenate(self._pieces) / 32_768).astype(np.float32)
+        samples = np.concatenate([np.empty(0, np.int16), *self._pieces])
+        return (samples / 32_768).astype(np.float32)
 
     def _keep(self, samples: ctypes._Pointer[ctypes.c_short], num_samples: int, _: object) -> int:
         if samples and num_samples > 0:
@@ -107,13 +119,24 @@ class Voice:
         return 0
 
 
+def espeak_version() -> str:
+    """Return the version of the espeakng-loader wheel, which carries espeak-ng and its data."""
+    return version("espeakng-loader")
+
+
+def _unload(library: ctypes.CDLL) -> None:
+    library.espeak_Terminate()
+    _ctypes.dlclose(library._handle)  # Python never does, and thousands of copies fill the memory
+
+
 def _load_copy(folder: Path) -> ctypes.CDLL:
-    """Load a copy of the library from `folder`, which is no longer needed once a voice is set."""
+    """Load a copy of the library from `folder`, with its data beside it."""
     try:
         import espeakng_loader
     except ModuleNotFoundError as error:
         raise ConfigError(
-            "the demo's speech comes from espeak-ng: pip install 'serval[demo]'"
+            "espeak-ng is not installed: pip install 'serval[demo]' (for `serval demo`) or "
+            "'serval[probe]' (for `serval probe text`)"
         ) from error
     copy = shutil.copy(Path(espeakng_loader.get_library_path()).resolve(), folder / "espeak-ng.so")
     # espeak-ng cuts paths behind 160 characters, which an environment's own path may exceed.

@@ -1,9 +1,10 @@
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from orchestration.demo.voices import Voice
+from orchestration.voices import Voice
 from ser_model.schema import ConfigError
 
 SENTENCE = "The train leaves at a quarter past nine."
@@ -36,5 +37,33 @@ def test_an_unknown_voice_is_named() -> None:
 
 def test_without_espeak_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    with pytest.raises(ConfigError, match=r"pip install 'serval\[demo\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'serval\[demo\]'.*'serval\[probe\]'"):
         Voice("gmw/en+f1")
+
+
+def test_where_there_is_nothing_to_say_there_is_silence() -> None:
+    with Voice("en-us") as voice:
+        for text in ("", "...", "\u200b"):
+            waveform = voice.speak(text, **MANNER)
+            assert len(waveform) < 1_000
+            assert not waveform.any()
+
+
+def test_words_of_another_script_find_their_dictionary(capfd: pytest.CaptureFixture[str]) -> None:
+    # Read while speaking, when the voice is loaded long since.
+    with Voice("en-us") as voice:
+        waveform = voice.speak("\u0939\u093f\u0928\u094d\u0926\u0940", **MANNER)
+    assert waveform.any()
+    assert capfd.readouterr().err == ""
+
+
+def test_a_voice_that_is_closed_leaves_no_copy_of_the_library() -> None:
+    def num_copies() -> int:
+        return Path("/proc/self/maps").read_text().count("espeak-ng.so")
+
+    before = num_copies()
+    with Voice("en-us"):
+        assert num_copies() > before
+    with pytest.raises(ConfigError):
+        Voice("gmw/en-XX")
+    assert num_copies() == before
