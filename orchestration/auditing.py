@@ -6,16 +6,14 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from orchestration.committed import committed_files
+from orchestration.found_runs import FoundRun, file_sha256, find_run
 from pipelines.audit_config import AUDIT_FILE, AuditConfig, AuditSummary
 from ser_model import storage
 from ser_model.manifest import read_metadata
 from ser_model.schema import ConfigError, ManifestError, RunError
-from ser_model.table_files import EXTENSIONS
 
 if TYPE_CHECKING:
     from pipelines.transforms.reading import PredictionFile
@@ -24,27 +22,6 @@ DEFAULT_SLICES = ("sex", "accent")
 """Metadata columns that are sliced by where nothing else is asked for, if they exist."""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditedRun:
-    """A run, or a file of predictions from elsewhere.
-
-    Attributes:
-        uri: as it was given.
-        model: how one model is told from another (model_uri, weights_sha256); None for a file.
-        model_version: as the run says; None for a file, which says so itself.
-        files: where the predictions are.
-        sha256: hash of the predictions.
-        about: what audit.json says of it.
-    """
-
-    uri: str
-    model: tuple[str, str] | None
-    model_version: str | None
-    files: tuple[str, ...]
-    sha256: str
-    about: Mapping[str, object]
 
 
 def audit_runs(
@@ -80,7 +57,7 @@ def audit_runs(
         ManifestError: the metadata cannot be used.
         ConfigError: a column to slice by does not exist, or an option is out of range.
     """
-    audited = [_find_run(uri) for uri in runs]
+    audited = [find_run(uri) for uri in runs]
     metadata_sha256 = _metadata_sha256(metadata_uri)
     wanted = AuditConfig(
         slices=() if slices is None else tuple(slices),
@@ -147,27 +124,7 @@ def parse_slice(text: str) -> tuple[str, ...]:
     return columns
 
 
-def _find_run(uri: str) -> AuditedRun:
-    if uri.lower().endswith(EXTENSIONS):
-        sha256 = _file_sha256(uri)
-        about: dict[str, object] = {"uri": uri, "sha256": sha256}
-        return AuditedRun(
-            uri=uri, model=None, model_version=None, files=(uri,), sha256=sha256, about=about
-        )
-    committed = committed_files(uri)
-    run = committed.run
-    identity: Mapping[str, Any] = run["identity"]
-    return AuditedRun(
-        uri=uri,
-        model=(identity["model_uri"], identity["weights_sha256"]),
-        model_version=identity["model_version"],
-        files=committed.predictions,
-        sha256=run["content_sha256"],
-        about={"uri": uri, **run},
-    )
-
-
-def _prediction_files(audited: Sequence[AuditedRun]) -> list[PredictionFile]:
+def _prediction_files(audited: Sequence[FoundRun]) -> list[PredictionFile]:
     """Name the models: by version, or by URI where two models have the same version."""
     from pipelines.transforms.reading import PredictionFile
 
@@ -220,19 +177,6 @@ def _find_audit(output: str, inputs_sha256: str) -> AuditSummary | None:
 
 def _metadata_sha256(uri: str) -> str:
     try:
-        return _file_sha256(uri)
+        return file_sha256(uri)
     except RunError as error:
         raise ManifestError(str(error)) from error
-
-
-def _file_sha256(uri: str) -> str:
-    digest = hashlib.sha256()
-    try:
-        with storage.open_binary(uri) as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except FileNotFoundError as error:
-        raise RunError(f"{uri} does not exist") from error
-    except OSError as error:
-        raise RunError(f"{uri} cannot be read: {error}") from error
-    return digest.hexdigest()

@@ -27,6 +27,7 @@ COMMANDS = (
     "score",
     "export",
     "audit",
+    "ensemble",
     "report",
     "train",
     "models",

@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from pipelines.audit_config import AUDIT_FILE, NUM_PARTITIONS, AuditConfig, AuditSummary
 from pipelines.join_ledger import JoinLedger
-from pipelines.runner import pipeline_options
+from pipelines.runner import open_pipeline
 from pipelines.transforms.bootstrapping import (
     CONFUSIONS,
     SPEAKER_STATISTICS,
@@ -40,7 +40,7 @@ from pipelines.transforms.reading import (
 from pipelines.transforms.speakers import DENSITIES, sum_up_speakers
 from pipelines.transforms.writing import TABLES, write_kind
 from ser_model import storage
-from ser_model.schema import SCHEMA_VERSION, ConfigError
+from ser_model.schema import SCHEMA_VERSION
 
 
 def audit(
@@ -67,7 +67,7 @@ def audit(
         ManifestError: the metadata cannot be used.
         ConfigError: Beam does not know the runner.
     """
-    with _pipeline(beam_options) as pipeline:
+    with open_pipeline(beam_options) as pipeline:
         _build(pipeline, predictions, metadata, output, config)
     ledger = JoinLedger.from_table(storage.read_table(storage.join(output, "ledger.parquet")))
     ledger.check(metadata)
@@ -86,13 +86,6 @@ def audit(
     }
     storage.write_json(storage.join(output, AUDIT_FILE), content)
     return AuditSummary(output=output, audit=content, statistics=statistics)
-
-
-def _pipeline(beam_options: Sequence[str]) -> beam.Pipeline:
-    try:
-        return beam.Pipeline(options=pipeline_options(beam_options))
-    except ValueError as error:
-        raise ConfigError(f"Beam options {' '.join(beam_options)}: {error}") from error
 
 
 def _build(

@@ -24,7 +24,7 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.runner import pipeline_options
+from pipelines.runner import open_pipeline
 from ser_model import storage
 from ser_model.audio import SAMPLING_RATE_HZ, encode_flac, read_segments
 from ser_model.manifest import segments
@@ -84,6 +84,7 @@ def pack(
 
     Raises:
         RunError: the folder holds the pack of another manifest, or was packed otherwise.
+        ConfigError: Beam does not know the runner.
     """
     plans = plan_shards(segments(manifest), segments_per_shard)
     manifest_bytes = _parquet_bytes(manifest)
@@ -99,7 +100,7 @@ def pack(
     summary_uri = storage.join(output, SUMMARY)
     if not storage.exists(summary_uri):
         storage.write_atomic(storage.join(output, MANIFEST), manifest_bytes)
-        with beam.Pipeline(options=pipeline_options(beam_options)) as pipeline:
+        with open_pipeline(beam_options) as pipeline:
             _ = (
                 pipeline
                 | "Plan" >> beam.Create(plans)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
+
+from ser_model.schema import ConfigError
 
 
 def pipeline_options(beam_options: Sequence[str]) -> PipelineOptions:
@@ -18,3 +21,15 @@ def pipeline_options(beam_options: Sequence[str]) -> PipelineOptions:
     named = any(option == "--runner" or option.startswith("--runner=") for option in beam_options)
     defaults = [] if named else ["--runner=FnApiRunner"]
     return PipelineOptions([*defaults, *beam_options])
+
+
+def open_pipeline(beam_options: Sequence[str]) -> beam.Pipeline:
+    """Return a pipeline with these options.
+
+    Raises:
+        ConfigError: Beam does not know the runner.
+    """
+    try:
+        return beam.Pipeline(options=pipeline_options(beam_options))
+    except ValueError as error:
+        raise ConfigError(f"Beam options {' '.join(beam_options)}: {error}") from error

@@ -14,6 +14,9 @@ Shapes: M members, N segments, K categories in alphabetical order, or dimensions
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Sequence
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -47,6 +50,12 @@ def combine(vote: Vote, values_MNK: Floats, choices_MN: NDArray[np.intp] | None 
     if vote in ("soft", "mean"):
         return mean_vote(values_MNK)
     raise ValueError(f"vote {vote!r} is none of {', '.join(VOTES)}")
+
+
+def members_sha256(vote: Vote, weights_sha256: Sequence[str]) -> str:
+    """Return the hash that stands for an ensemble: of its vote and its members, in any order."""
+    text = json.dumps({"vote": vote, "members": sorted(weights_sha256)})
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def hard_vote(probabilities_MNK: Floats, choices_MN: NDArray[np.intp] | None = None) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +36,8 @@ ERROR = "error"
 
 TARGETS = (*DIMENSIONS, "emotion")
 
-_COLUMNS_READ = frozenset(PREDICTION_ROWS.names) - {"file", "row"}
+_ORIGIN = frozenset({"file", "row"})
+"""Columns that say where a row comes from; a file's own of these names are not read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,16 +56,22 @@ class PredictionFile:
     model_version: str | None = None
 
 
-def read_predictions(file: PredictionFile) -> Iterator[pa.RecordBatch | TaggedOutput[Any, Any]]:
-    """Yield batches of PREDICTION_ROWS, and for LEDGER how many rows there are.
+def read_predictions(
+    file: PredictionFile, schema: pa.Schema = PREDICTION_ROWS
+) -> Iterator[pa.RecordBatch | TaggedOutput[Any, Any]]:
+    """Yield batches of rows, and for LEDGER how many rows there are.
 
-    What is wrong with the file goes to the ledger as well, and ends the audit there: an exception
+    What is wrong with the file goes to the ledger as well, and ends the job there: an exception
     on a worker far away would reach the user as a traceback.
+
+    Args:
+        file: what to read.
+        schema: PREDICTION_ROWS, or those with further columns of schema.PREDICTIONS.
     """
     num_rows = 0
     try:
-        for table in _read_tables(file.uri):
-            for batch in _prediction_rows(table, file, num_rows):
+        for table in _read_tables(file.uri, frozenset(schema.names) - _ORIGIN):
+            for batch in _prediction_rows(table, file, num_rows, schema):
                 num_rows += batch.num_rows
                 yield batch
     except (RunError, ManifestError) as error:
@@ -112,15 +120,15 @@ def metadata_rows(table: pa.Table, slices: Sequence[tuple[str, ...]]) -> pa.Tabl
     return pa.table(columns)
 
 
-def _read_tables(uri: str) -> Iterator[pa.Table]:
+def _read_tables(uri: str, columns: frozenset[str]) -> Iterator[pa.Table]:
     if not uri.lower().endswith(".parquet"):
         table = read_table_file(uri)
-        yield table.select([c for c in table.column_names if c in _COLUMNS_READ])
+        yield table.select([c for c in table.column_names if c in columns])
         return
     try:
         with storage.open_binary(uri) as stream:
             file = pq.ParquetFile(stream)
-            wanted = [c for c in file.schema_arrow.names if c in _COLUMNS_READ]
+            wanted = [c for c in file.schema_arrow.names if c in columns]
             if not file.metadata.num_rows:
                 yield file.read(columns=wanted)
             for batch in file.iter_batches(batch_size=ROWS_PER_BATCH, columns=wanted):
@@ -132,17 +140,17 @@ def _read_tables(uri: str) -> Iterator[pa.Table]:
 
 
 def _prediction_rows(
-    table: pa.Table, file: PredictionFile, first_row: int
+    table: pa.Table, file: PredictionFile, first_row: int, schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
     if "segment_id" not in table.column_names:
         raise RunError(f"{file.uri} has no column 'segment_id'")
     if not set(TARGETS) & set(table.column_names):
         raise RunError(f"{file.uri} has none of the columns {', '.join(TARGETS)}")
     columns = {}
-    for field in (field for field in PREDICTION_ROWS if field.name in _COLUMNS_READ):
+    for field in (field for field in schema if field.name not in _ORIGIN):
         try:
             columns[field.name] = _column(table, field.name, field.type)
-        except pa.ArrowException as error:
+        except (pa.ArrowException, ValueError, TypeError) as error:
             raise RunError(f"{file.uri}: column {field.name!r}: {one_line(error)}") from error
     stem = storage.name(file.uri).rpartition(".")[0]
     if file.model_version is not None:
@@ -152,14 +160,27 @@ def _prediction_rows(
     columns["emotion"] = _null_if_empty(columns["emotion"])
     columns["file"] = pa.repeat(file.uri, table.num_rows)
     columns["row"] = pa.array(np.arange(first_row, first_row + table.num_rows))
-    whole = pa.table(columns, schema=PREDICTION_ROWS)
+    whole = pa.table(columns, schema=schema)
     yield from whole.to_batches(max_chunksize=ROWS_PER_BATCH) or [to_batch(whole)]
 
 
 def _column(table: pa.Table, name: str, kind: pa.DataType) -> pa.ChunkedArray | pa.Array:
     if name not in table.column_names:
         return pa.nulls(table.num_rows, kind)
-    return table.column(name).cast(kind)
+    values = table.column(name)
+    if pa.types.is_map(kind) and not pa.types.is_map(values.type):
+        return pa.array([_as_map(value) for value in values.to_pylist()], kind)
+    return values.cast(kind)
+
+
+def _as_map(value: object) -> dict[str, float] | None:
+    """Return what CSV holds as JSON, and JSON lines as objects that share all their keys."""
+    found = json.loads(value) if isinstance(value, str) else value
+    if found is None:
+        return None
+    if not isinstance(found, dict):
+        raise ValueError(f"{value!r} is no map")
+    return {name: float(score) for name, score in found.items() if score is not None}
 
 
 def _named(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
