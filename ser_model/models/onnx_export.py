@@ -27,13 +27,8 @@ from ser_model.models.base import EmotionModel
 from ser_model.models.cnn14 import Cnn14
 from ser_model.models.logmel import POWER_FLOOR
 from ser_model.models.speech_transformer import SpeechTransformer
-from ser_model.models.whisper_encoder import (
-    FRAME_SAMPLES,
-    HOP_SAMPLES,
-    PIECE_SAMPLES,
-    WhisperEncoder,
-)
-from ser_model.models.whisper_encoder import POWER_FLOOR as WHISPER_POWER_FLOOR
+from ser_model.models.whisper_encoder import FRAME_SAMPLES, WhisperEncoder
+from ser_model.models.whisper_logmel import HOP_SAMPLES, PIECE_SAMPLES, compress
 from ser_model.schema import ConfigError, ModelError
 
 INPUT_NAME = "signal"
@@ -151,18 +146,15 @@ class _WhisperFrames(nn.Module):
     def __init__(self, backbone: WhisperEncoder) -> None:
         super().__init__()
         self.backbone = backbone
-        self.power = _PowerSpectrum(backbone.window_N, HOP_SAMPLES)
+        self.power = _PowerSpectrum(backbone.logmel.window_N, HOP_SAMPLES)
 
     def forward(self, signal_BN: Tensor) -> tuple[Tensor, Tensor]:
         num_rows, num_samples = signal_BN.shape
         num_pieces = (num_samples + PIECE_SAMPLES - 1) // PIECE_SAMPLES
         padded_BN = F.pad(signal_BN, (0, num_pieces * PIECE_SAMPLES - num_samples))
         power_PTF = self.power(padded_BN.reshape(num_rows * num_pieces, PIECE_SAMPLES))[:, :-1]
-        mel_PMT = (power_PTF @ self.backbone.filters_FM).transpose(1, 2)
-        logmel_PMT = mel_PMT.clamp(min=WHISPER_POWER_FLOOR).log10()
-        loudest_P11 = logmel_PMT.amax(dim=(1, 2), keepdim=True)
-        logmel_PMT = (torch.maximum(logmel_PMT, loudest_P11 - 8.0) + 4.0) / 4.0
-        hidden_PTD = self.backbone._encode(logmel_PMT)
+        mel_PMT = (power_PTF @ self.backbone.logmel.filters_FM).transpose(1, 2)
+        hidden_PTD = self.backbone._encode(compress(mel_PMT))
         hidden_BTD = hidden_PTD.reshape(num_rows, -1, hidden_PTD.shape[2])
         num_frames = (num_samples + FRAME_SAMPLES - 1) // FRAME_SAMPLES
         hidden_BTD = hidden_BTD[:, :num_frames]

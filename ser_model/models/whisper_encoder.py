@@ -14,7 +14,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,12 +21,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ser_model.models.backbone import Backbone, PartName, check_layers
 from ser_model.models.layer_sum import LayersName, LayerStates, LayerSum
+from ser_model.models.whisper_logmel import WINDOW_SAMPLES, WhisperLogmel, cut_pieces
 
-PIECE_SAMPLES = 480_000
 FRAME_SAMPLES = 320
-WINDOW_SAMPLES = 400
-HOP_SAMPLES = 160
-POWER_FLOOR = 1e-10
 SCORING_PIECES = 8
 """Pieces that scoring computes at a time: however short its segments are, a batch of them is 30 s
 each inside."""
@@ -88,7 +84,6 @@ class WhisperEncoder(Backbone):
     def __init__(self, config: WhisperConfig) -> None:
         """Make the layers with the library's random weights."""
         from transformers import WhisperConfig as LibraryConfig
-        from transformers.audio_utils import mel_filter_bank
         from transformers.models.whisper.modeling_whisper import WhisperEncoder as LibraryEncoder
 
         super().__init__()
@@ -110,21 +105,7 @@ class WhisperEncoder(Backbone):
         self.layer_sum: LayerSum | None = None
         if config.layers == "weighted_sum":
             self.layer_sum = LayerSum(config.num_hidden_layers)
-        filters_FM = mel_filter_bank(
-            num_frequency_bins=WINDOW_SAMPLES // 2 + 1,
-            num_mel_filters=config.num_mels,
-            min_frequency=0.0,
-            max_frequency=8000.0,
-            sampling_rate=16_000,
-            norm="slaney",
-            mel_scale="slaney",
-        )
-        self.filters_FM: Tensor
-        self.window_N: Tensor
-        self.register_buffer(
-            "filters_FM", torch.from_numpy(filters_FM.astype(np.float32)), persistent=False
-        )
-        self.register_buffer("window_N", torch.hann_window(WINDOW_SAMPLES), persistent=False)
+        self.logmel = WhisperLogmel(config.num_mels)
 
     def prepare(self, waveform_BN: Tensor, num_samples_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return the waveforms: the silence that pads a segment is part of its spectrogram."""
@@ -132,18 +113,13 @@ class WhisperEncoder(Backbone):
 
     def forward(self, inputs_BN: Tensor, num_samples_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return hidden_BTD and num_frames_B: a frame for every 20 ms of a row that began."""
-        pieces: list[Tensor] = []
-        piece_rows: list[int] = []
-        for row, num_samples in enumerate(num_samples_B.tolist()):
-            cut = torch.split(inputs_BN[row, :num_samples], PIECE_SAMPLES)
-            pieces += cut
-            piece_rows += [row] * len(cut)
+        pieces, piece_rows = cut_pieces(inputs_BN, num_samples_B)
         wants_gradient = self.training or torch.is_grad_enabled()
         size = len(pieces) if wants_gradient else SCORING_PIECES
         frames: list[list[Tensor]] = [[] for _ in range(len(inputs_BN))]
         for begin in range(0, len(pieces), size):
             part = pieces[begin : begin + size]
-            hidden_PTD = self._encode(self._logmel(part))
+            hidden_PTD = self._encode(self.logmel(part))
             for row, piece_N, hidden_TD in zip(piece_rows[begin:], part, hidden_PTD, strict=False):
                 frames[row].append(hidden_TD[: -(-len(piece_N) // FRAME_SAMPLES)])
         rows = [torch.cat(of_row) for of_row in frames]
@@ -156,18 +132,6 @@ class WhisperEncoder(Backbone):
         if part == "front_end":
             return encoder.conv1, encoder.conv2, encoder.embed_positions
         return encoder.layers, encoder.layer_norm
-
-    def _logmel(self, pieces: list[Tensor]) -> Tensor:
-        """Return logmel_PMT of 30 s, as the library's WhisperFeatureExtractor computes it."""
-        piece_PN = torch.stack([F.pad(p.float(), (0, PIECE_SAMPLES - len(p))) for p in pieces])
-        with torch.autocast(piece_PN.device.type, enabled=False):
-            spectrum_PFT = torch.stft(
-                piece_PN, WINDOW_SAMPLES, HOP_SAMPLES, window=self.window_N, return_complex=True
-            )
-            mel_PMT = self.filters_FM.T @ spectrum_PFT[..., :-1].abs().square()
-            logmel_PMT = mel_PMT.clamp(min=POWER_FLOOR).log10()
-            loudest_P11 = logmel_PMT.amax(dim=(1, 2), keepdim=True)
-            return (torch.maximum(logmel_PMT, loudest_P11 - 8.0) + 4.0) / 4.0
 
     def _encode(self, logmel_PMT: Tensor) -> Tensor:
         """Do what the library's encoder does, with a hand on each layer: it may be frozen."""
