@@ -247,3 +247,87 @@ def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
         return commit
 
     return put
+
+
+CTC_TOKENS = ("<pad>", "<s>", "</s>", "<unk>", "|", *"ETAONIHS'")
+"""As of facebook/wav2vec2-base-960h: the first is the blank, a bar stands between words."""
+
+
+def write_ctc_folder(folder: Path, *, prefix: str = "Wav2Vec2", **config: object) -> Path:
+    """A CTC model as the library saves one, small and with random weights that say something."""
+    import torch
+    import transformers
+
+    (folder / "vocab").mkdir(parents=True)
+    vocab = folder / "vocab" / "vocab.json"
+    vocab.write_text(json.dumps({token: number for number, token in enumerate(CTC_TOKENS)}))
+    library = getattr(transformers, f"{prefix}Config")(
+        **{**HUB_TINY, "vocab_size": len(CTC_TOKENS), **config}
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        model = getattr(transformers, f"{prefix}ForCTC")(library)
+        for parameter in model.lm_head.parameters():
+            torch.nn.init.normal_(parameter)
+    model.save_pretrained(folder)
+    transformers.Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(folder)
+    transformers.Wav2Vec2CTCTokenizer(str(vocab)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ctc_writer() -> Callable[..., Path]:
+    return write_ctc_folder
+
+
+@pytest.fixture(scope="session")
+def ctc_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Like facebook/wav2vec2-base-960h: its group norm is what batch-mates could change."""
+    base = {"feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False}
+    return write_ctc_folder(tmp_path_factory.mktemp("ctc"), **base)
+
+
+@pytest.fixture(scope="session")
+def whisper_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Whisper model of two languages, small and with random weights, that says a few letters."""
+    import torch
+    import transformers
+
+    folder = tmp_path_factory.mktemp("whisper")
+    letters = {letter: number for number, letter in enumerate("ĠETAONIHSRDLU")}
+    tokeniser = transformers.WhisperTokenizer(vocab=letters, merges=[])
+    special = ("startoftranscript", "en", "de", "translate", "transcribe", "notimestamps")
+    tokeniser.add_special_tokens({"additional_special_tokens": [f"<|{name}|>" for name in special]})
+    number = {name: tokeniser.convert_tokens_to_ids(f"<|{name}|>") for name in special}
+    end = tokeniser.convert_tokens_to_ids("<|endoftext|>")
+    ends = {"eos_token_id": end, "bos_token_id": end, "pad_token_id": end}
+    library = transformers.WhisperConfig(
+        **{"vocab_size": len(tokeniser), "d_model": 32, "max_target_positions": 24, **ends},
+        **{f"{part}_layers": 2 for part in ("encoder", "decoder")},
+        **{f"{part}_attention_heads": 4 for part in ("encoder", "decoder")},
+        **{f"{part}_ffn_dim": 64 for part in ("encoder", "decoder")},
+        decoder_start_token_id=number["startoftranscript"],
+        begin_suppress_tokens=None,
+    )
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(3)
+        model = transformers.WhisperForConditionalGeneration(library)
+        # At their usual size, random weights would say the same token for ever.
+        for name, parameter in model.named_parameters():
+            if "decoder.embed_positions" in name:
+                parameter.mul_(60)
+            elif parameter.ndim > 1 and "embed_positions" not in name:
+                parameter.mul_(20)
+    model.generation_config = transformers.GenerationConfig(
+        **ends,
+        max_length=24,
+        decoder_start_token_id=number["startoftranscript"],
+        is_multilingual=True,
+        lang_to_id={f"<|{name}|>": number[name] for name in ("en", "de")},
+        task_to_id={name: number[name] for name in ("transcribe", "translate")},
+        no_timestamps_token_id=number["notimestamps"],
+    )
+    model.save_pretrained(folder)
+    transformers.WhisperFeatureExtractor().save_pretrained(folder)
+    tokeniser.save_pretrained(folder)
+    return folder

@@ -78,7 +78,7 @@ def read_checkpoint(source: str, revision: str | None = None) -> Checkpoint:
     Raises:
         ModelError: it cannot be found or read.
     """
-    hub_id, find, revision = _locate(source, revision)
+    hub_id, find, revision = locate(source, revision)
     config = _read_json(find, CONFIG_NAME, source)
     if config is None:
         raise ModelError(f"{source} has no {CONFIG_NAME}")
@@ -99,7 +99,7 @@ def hub_revision(source: str) -> tuple[str, str]:
     Raises:
         ModelError: there is no such repository, or it cannot be reached.
     """
-    hub_id, _, revision = _locate(source, None)
+    hub_id, _, revision = locate(source, None)
     if hub_id is None or revision is None:
         raise ModelError(f"{source!r} is not {HUB_SCHEME}ORG/NAME or {HUB_SCHEME}ORG/NAME@REVISION")
     return hub_id, revision
@@ -143,8 +143,15 @@ def fit(
     return found, sorted(set(checkpoint.weights) - {prefix + name for name in expected})
 
 
-def _locate(source: str, revision: str | None) -> tuple[str | None, Find, str | None]:
-    """Return the hub id (None for a folder), how to find files, and the hub's commit."""
+def locate(source: str, revision: str | None) -> tuple[str | None, Find, str | None]:
+    """Find a checkpoint.
+
+    Returns:
+        The hub id (None for a folder), how to find its files, and the hub's commit.
+
+    Raises:
+        ModelError: it is no folder with config.json, or the hub has none of that name.
+    """
     if not source.startswith(HUB_SCHEME) and storage.exists(storage.join(source, CONFIG_NAME)):
         return None, lambda name: _in_folder(source, name), None
     hub_id, _, named = source.removeprefix(HUB_SCHEME).partition("@")
@@ -155,6 +162,23 @@ def _locate(source: str, revision: str | None) -> tuple[str | None, Find, str | 
         )
     revision = _resolve(hub_id, named or revision)
     return hub_id, lambda name: _on_hub(hub_id, name, revision), revision
+
+
+def read_small(uri: str, name: str, source: str) -> bytes:
+    """Read a file that is not for weights.
+
+    Args:
+        uri: where it can be read.
+        name: of the file, for the message.
+        source: of the checkpoint, likewise.
+
+    Raises:
+        ModelError: it cannot be read, or is larger than MAX_JSON_BYTES.
+    """
+    try:
+        return storage.read_bytes(uri, max_bytes=MAX_JSON_BYTES)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{name} of {source} cannot be read: {error}") from error
 
 
 def _in_folder(folder: str, name: str) -> str | None:
@@ -196,8 +220,8 @@ def _read_json(find: Find, name: str, source: str) -> dict[str, Any] | None:
     if uri is None:
         return None
     try:
-        mapping = json.loads(storage.read_bytes(uri, max_bytes=MAX_JSON_BYTES))
-    except (OSError, ValueError) as error:
+        mapping = json.loads(read_small(uri, name, source))
+    except ValueError as error:
         raise ModelError(f"{name} of {source} cannot be read: {error}") from error
     if not isinstance(mapping, dict):
         raise ModelError(f"{name} of {source} must hold a mapping")
