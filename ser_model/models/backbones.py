@@ -12,6 +12,7 @@ import yaml
 
 from ser_model.models.configuration import build
 from ser_model.models.speech_transformer_config import SpeechTransformerConfig
+from ser_model.models.text_transformer_config import TextTransformerConfig
 from ser_model.models.whisper_encoder import WhisperConfig
 
 
@@ -29,7 +30,7 @@ class NamedBackbone:
     hub: str
     revision: str | None
     licence: str
-    config: SpeechTransformerConfig | WhisperConfig
+    config: SpeechTransformerConfig | WhisperConfig | TextTransformerConfig
 
 
 @cache

@@ -2,13 +2,13 @@
 
 There is one class of model. What distinguishes models is their configuration, never a subclass.
 
-Shapes: B batch, N samples, T frames, D hidden features, K scores.
+Shapes: B batch, N samples, T frames or tokens, D hidden features, C channels, K scores.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Protocol, Self, TypeAlias
 
 import torch
@@ -17,16 +17,22 @@ from torch import Tensor, nn
 from ser_model.models.backbone import Backbone, PartName
 from ser_model.models.cnn14 import Cnn14, Cnn14Config, frame_mask
 from ser_model.models.egemaps import Egemaps, EgemapsConfig
+from ser_model.models.fusion import Fusion, FusionConfig
 from ser_model.models.head import Head, HeadConfig
 from ser_model.models.pooling import Pooling, PoolingName
 from ser_model.models.speech_transformer import SpeechTransformer
 from ser_model.models.speech_transformer_config import SpeechTransformerConfig
 from ser_model.models.support_vectors import SupportVectorConfig, SupportVectorHead
+from ser_model.models.text_transformer import TextTransformer
+from ser_model.models.text_transformer_config import TextTransformerConfig
 from ser_model.models.whisper_encoder import WhisperConfig, WhisperEncoder
 from ser_model.schema import DIMENSIONS
 
 Task: TypeAlias = Literal["dimensions", "emotion"]
-BackboneConfig: TypeAlias = Cnn14Config | SpeechTransformerConfig | WhisperConfig | EgemapsConfig
+AudioConfig: TypeAlias = Cnn14Config | SpeechTransformerConfig | WhisperConfig | EgemapsConfig
+BackboneConfig: TypeAlias = AudioConfig | TextTransformerConfig
+ModelPart: TypeAlias = PartName | Literal["text"]
+"""What training can freeze: the text backbone as a whole, or parts of the other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +42,10 @@ class ModelConfig:
     Attributes:
         task: dimensions (a value each) or emotion (a category).
         targets: what the scores mean, in their order: DIMENSIONS, or the categories sorted.
-        backbone: waveforms to frames.
+        backbone: waveforms to frames; or, in a model of text alone, transcripts to tokens.
         pooling: frames to one vector.
         head: the vector to scores.
+        fusion: how text joins the audio; None for a model of audio or of text alone.
     """
 
     task: Task
@@ -46,6 +53,7 @@ class ModelConfig:
     backbone: BackboneConfig
     pooling: PoolingName
     head: HeadConfig | SupportVectorConfig
+    fusion: FusionConfig | None = None
 
     def __post_init__(self) -> None:
         """Check that the scores have a meaning."""
@@ -56,6 +64,25 @@ class ModelConfig:
                 raise ValueError(f"targets {self.targets} must be sorted and unique")
             if len(self.targets) < 2:
                 raise ValueError(f"targets {self.targets} must be two categories or more")
+        if self.fusion is None:
+            return
+        if isinstance(self.backbone, TextTransformerConfig):
+            raise ValueError("fusion joins text with audio: the backbone must hear")
+        if self.fusion.kind == "every_block" and not isinstance(self.backbone, Cnn14Config):
+            raise ValueError("fusion of the kind every_block needs the blocks of a cnn14")
+
+    @property
+    def text(self) -> TextTransformerConfig | None:
+        """What the transcripts are read by; None in a model of audio alone."""
+        if isinstance(self.backbone, TextTransformerConfig):
+            return self.backbone
+        return None if self.fusion is None else self.fusion.text
+
+    def with_text(self, text: TextTransformerConfig) -> ModelConfig:
+        """Return the configuration with another text backbone in place of the one it has."""
+        if self.fusion is None:
+            return replace(self, backbone=text)
+        return replace(self, fusion=replace(self.fusion, text=text))
 
 
 class ModelOutput(NamedTuple):
@@ -63,7 +90,7 @@ class ModelOutput(NamedTuple):
 
     Attributes:
         scores: scores_BK; dimensions on about 0 to 1, categories as logits.
-        embedding: embedding_BD, the pooled frames before the head.
+        embedding: embedding_BD, the vector before the head: what is pooled, text and audio joined.
     """
 
     scores: Tensor
@@ -78,12 +105,17 @@ class Scorer(Protocol):
         targets: what the scores mean, in their order.
         min_samples: shortest waveform that can be scored, in samples at 16 kHz.
         padding_free: whether scoring leaves padding out, so that rows of any lengths go together.
+        uses_text: whether it reads transcripts.
+        needs_transcript: whether a segment without transcript cannot be scored. A model that uses
+            text and does not need it takes it to be empty.
     """
 
     task: Task
     targets: tuple[str, ...]
     min_samples: int
     padding_free: bool
+    uses_text: bool
+    needs_transcript: bool
 
     def to(self, device: str) -> Self:
         """Move the model to a device."""
@@ -91,12 +123,14 @@ class Scorer(Protocol):
     def eval(self) -> Self:
         """Make the model ready to score."""
 
-    def __call__(self, waveform_BN: Tensor, num_samples_B: Tensor) -> ModelOutput:
-        """Score a batch."""
+    def __call__(
+        self, waveform_BN: Tensor, num_samples_B: Tensor, transcripts: Sequence[str] | None = None
+    ) -> ModelOutput:
+        """Score a batch; transcripts of a model that uses text are those of its rows."""
 
 
 class EmotionModel(nn.Module):
-    """Waveforms to scores. A row's scores do not depend on the other rows (to 1e-5).
+    """Waveforms, transcripts or both to scores; a row's do not depend on the other rows (to 1e-5).
 
     Attributes:
         config: the configuration that it was made of.
@@ -104,27 +138,58 @@ class EmotionModel(nn.Module):
         task: dimensions or emotion.
         min_samples: shortest waveform that can be scored, in samples at 16 kHz.
         padding_free: whether scoring leaves padding out, so that rows of any lengths go together.
+        uses_text: whether it reads transcripts.
+        needs_transcript: whether a segment without transcript cannot be scored.
+        fusion: what joins text and audio; None in a model of one of them alone.
+        text: the backbone that reads transcripts; None in a model of audio alone.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
-        """Make a model with random weights; `build_model` makes them repeatable."""
+    def __init__(self, config: ModelConfig, tokeniser: bytes | None = None) -> None:
+        """Make a model with random weights; `build_model` makes them repeatable.
+
+        Args:
+            config: all but the weights. `tokeniser_sha256` becomes that of the tokeniser.
+            tokeniser: of a model of text, the content of its `tokenizer.json`; None for one that
+                only spells.
+
+        Raises:
+            ModelError: the tokeniser cannot be used.
+        """
         super().__init__()
-        self.config = config
         self.targets = config.targets
         self.task = config.task
-        self.backbone = _build_backbone(config.backbone)
+        self.backbone = _build_backbone(config.backbone, tokeniser)
         self.pooling = Pooling(config.pooling, self.backbone.num_hidden)
-        self.head = _build_head(config, num_in=self.pooling.num_pooled)
+        self.fusion = _build_fusion(config, num_pooled=self.pooling.num_pooled, tokeniser=tokeniser)
+        num_in = self.pooling.num_pooled if self.fusion is None else self.fusion.num_fused
+        self.head = _build_head(config, num_in=num_in)
         self.min_samples = self.backbone.min_samples
         self.padding_free = self.backbone.padding_free
+        text = config.text
+        self.uses_text = text is not None
+        self.needs_transcript = text is not None and text.missing_transcript == "reject"
+        if text is not None and self.text is not None:
+            sha256 = self.text.tokeniser.sha256
+            config = config.with_text(replace(text, tokeniser_sha256=sha256))
+        self.config = config
         self._frozen: list[nn.Module] = []
 
-    def freeze(self, parts: Sequence[PartName]) -> None:
-        """Leave parts of the backbone as they are: no gradient, and eval mode whatever comes.
+    @property
+    def text(self) -> TextTransformer | None:
+        """The backbone that reads transcripts."""
+        if isinstance(self.backbone, TextTransformer):
+            return self.backbone
+        return None if self.fusion is None else self.fusion.text
+
+    def freeze(self, parts: Sequence[ModelPart]) -> None:
+        """Leave parts as they are: no gradient, and eval mode whatever comes.
 
         In train mode, dropout would still change what a frozen part says, and batch norm its state.
+
+        Raises:
+            ValueError: there is no such part.
         """
-        self._frozen = [module for part in parts for module in self.backbone.modules_of(part)]
+        self._frozen = [module for part in parts for module in self._modules_of(part)]
         for module in self._frozen:
             module.requires_grad_(False)
         self.train(self.training)
@@ -136,14 +201,17 @@ class EmotionModel(nn.Module):
             module.eval()
         return self
 
-    def forward(self, waveform_BN: Tensor, num_samples_B: Tensor) -> ModelOutput:
+    def forward(
+        self, waveform_BN: Tensor, num_samples_B: Tensor, transcripts: Sequence[str] | None = None
+    ) -> ModelOutput:
         """Score a batch.
 
         Args:
             waveform_BN: float32 samples at 16 kHz, rows padded to the same length.
             num_samples_B: int64, the true length of each row, at least `min_samples`.
+            transcripts: of the rows; a model of audio alone does not look at them.
         """
-        return self.score(*self.prepare(waveform_BN, num_samples_B))
+        return self.score(*self.prepare(waveform_BN, num_samples_B), transcripts)
 
     def prepare(self, waveform_BN: Tensor, num_samples_B: Tensor) -> tuple[Tensor, Tensor]:
         """Do the part that has no parameters; return inputs_BT... and num_inputs_B for `score`.
@@ -156,18 +224,55 @@ class EmotionModel(nn.Module):
             raise ValueError(f"a row has {shortest} samples; the model needs {self.min_samples}")
         return self.backbone.prepare(waveform_BN, num_samples_B)
 
-    def score(self, inputs_BT: Tensor, num_inputs_B: Tensor) -> ModelOutput:
-        """Score what `prepare` returned."""
-        hidden_BTD, num_frames_B = self.backbone(inputs_BT, num_inputs_B)
-        mask_BT = frame_mask(num_frames_B, hidden_BTD.shape[1])
+    def score(
+        self, inputs_BT: Tensor, num_inputs_B: Tensor, transcripts: Sequence[str] | None = None
+    ) -> ModelOutput:
+        """Score what `prepare` returned.
+
+        Raises:
+            ValueError: the model reads text, and there are no transcripts.
+        """
+        text_BD = None if self.fusion is None else self.fusion.embed(transcripts)
+        hidden_BTD, mask_BT = self._states(inputs_BT, num_inputs_B, transcripts, text_BD)
         # Without autocast: a head in bfloat16 would give scores in steps of .002, for nothing.
         with torch.autocast(hidden_BTD.device.type, enabled=False):
             pooled_BD = self.pooling(hidden_BTD.float(), mask_BT)
+            if self.fusion is not None and text_BD is not None:
+                pooled_BD = self.fusion.join(pooled_BD, text_BD)
             return ModelOutput(scores=self.head(pooled_BD), embedding=pooled_BD)
 
+    def _states(
+        self,
+        inputs_BT: Tensor,
+        num_inputs_B: Tensor,
+        transcripts: Sequence[str] | None,
+        text_BD: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return hidden_BTD of frames or tokens, and mask_BT of those that pooling sees."""
+        if isinstance(self.backbone, TextTransformer):
+            hidden_BTD, mask_BT = self.backbone(transcripts)
+            return hidden_BTD, mask_BT
+        shifts: list[Tensor] = []
+        if self.fusion is not None and text_BD is not None:
+            shifts = self.fusion.block_shifts(text_BD)
+        if shifts:
+            hidden_BTD, num_frames_B = self.backbone(inputs_BT, num_inputs_B, shifts)
+        else:
+            hidden_BTD, num_frames_B = self.backbone(inputs_BT, num_inputs_B)
+        return hidden_BTD, frame_mask(num_frames_B, hidden_BTD.shape[1])
 
-def build_model(config: ModelConfig, seed: int) -> EmotionModel:
+    def _modules_of(self, part: ModelPart) -> tuple[nn.Module, ...]:
+        if part != "text":
+            return self.backbone.modules_of(part)
+        if self.text is None:
+            raise ValueError("freeze: there is no text in a model of audio alone")
+        return (self.text.transformer,)
+
+
+def build_model(config: ModelConfig, seed: int, tokeniser: bytes | None = None) -> EmotionModel:
     """Return a model with random weights that depend on the seed alone; torch's own state stays.
+
+    A model of text takes the tokeniser as `EmotionModel` does.
 
     Example:
         >>> config = ModelConfig(
@@ -183,11 +288,9 @@ def build_model(config: ModelConfig, seed: int) -> EmotionModel:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = EmotionModel(config)
-        for part in (model.backbone, model.pooling, model.head):
-            # For the transformers, their library has done that.
-            if not isinstance(part, SpeechTransformer | WhisperEncoder):
-                _initialise(part)
+        model = EmotionModel(config, tokeniser)
+        for part in _made_here(model):
+            _initialise(part)
     return model
 
 
@@ -201,7 +304,9 @@ def layer_importance(model: EmotionModel) -> tuple[float, ...] | None:
     return None if layer_sum is None else tuple(layer_sum.weights().tolist())
 
 
-def _build_backbone(config: BackboneConfig) -> Backbone:
+def _build_backbone(config: BackboneConfig, tokeniser: bytes | None) -> Backbone | TextTransformer:
+    if isinstance(config, TextTransformerConfig):
+        return TextTransformer(config, tokeniser)
     if isinstance(config, Cnn14Config):
         return Cnn14(config)
     if isinstance(config, EgemapsConfig):
@@ -211,12 +316,33 @@ def _build_backbone(config: BackboneConfig) -> Backbone:
     return SpeechTransformer(config)
 
 
+def _build_fusion(
+    config: ModelConfig, *, num_pooled: int, tokeniser: bytes | None
+) -> Fusion | None:
+    if config.fusion is None:
+        return None
+    channels = config.backbone.channels if isinstance(config.backbone, Cnn14Config) else ()
+    return Fusion(config.fusion, num_pooled=num_pooled, channels=channels, tokeniser=tokeniser)
+
+
 def _build_head(config: ModelConfig, *, num_in: int) -> Head | SupportVectorHead:
     num_scores = len(config.targets)
     if isinstance(config.head, SupportVectorConfig):
         votes = config.task == "emotion"
         return SupportVectorHead(config.head, num_in=num_in, num_scores=num_scores, votes=votes)
     return Head(config.head, num_in=num_in, num_scores=num_scores)
+
+
+def _made_here(model: EmotionModel) -> list[nn.Module]:
+    """Return the parts that are not the transformers: of those, their library makes weights."""
+    parts: list[nn.Module] = [model.backbone, model.pooling, model.head]
+    if model.fusion is not None:
+        parts += [model.fusion.pooling, model.fusion.projections]
+    return [
+        part
+        for part in parts
+        if not isinstance(part, SpeechTransformer | WhisperEncoder | TextTransformer)
+    ]
 
 
 def _initialise(part: nn.Module) -> None:

@@ -9,7 +9,9 @@ Shapes: B batch, N samples, T frames, M mel bands, C channels, D hidden features
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Literal
 
 import torch
@@ -82,15 +84,23 @@ class Cnn14(Backbone):
         logmel_BTM, num_frames_B = self.logmel(waveform_BN, num_samples_B)
         return logmel_BTM, num_frames_B
 
-    def forward(self, inputs_BT: Tensor, num_inputs_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Return hidden_BTD and num_frames_B of a log-mel spectrogram [B, T, M]."""
+    def forward(
+        self, inputs_BT: Tensor, num_inputs_B: Tensor, shifts: Sequence[Tensor] = ()
+    ) -> tuple[Tensor, Tensor]:
+        """Return hidden_BTD and num_frames_B of a log-mel spectrogram [B, T, M].
+
+        Args:
+            inputs_BT: the spectrogram.
+            num_inputs_B: its true frames.
+            shifts: shift_BC of each block, which `ConvBlock` adds to its maps; none to add nothing.
+        """
         # BatchNorm1d normalises its second axis: the mel bands stand there for the moment.
         maps_BCTM = self.mel_norm(inputs_BT.transpose(1, 2)).transpose(1, 2)[:, None]
         # On a CPU, small convolutions run two to three times faster with the channels last.
         maps_BCTM = maps_BCTM.contiguous(memory_format=torch.channels_last)
         num_frames_B = num_inputs_B.to(inputs_BT.device)
-        for block in self.blocks:
-            maps_BCTM, num_frames_B = block(maps_BCTM, num_frames_B)
+        for block, shift_BC in zip(self.blocks, shifts or repeat(None), strict=False):
+            maps_BCTM, num_frames_B = block(maps_BCTM, num_frames_B, shift_BC)
         return maps_BCTM.mean(dim=3).transpose(1, 2), num_frames_B
 
     def modules_of(self, part: PartName) -> tuple[nn.Module, ...]:
@@ -117,8 +127,14 @@ class ConvBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self._pool = pool
 
-    def forward(self, maps_BCTM: Tensor, num_frames_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the maps and how many of their frames are true."""
+    def forward(
+        self, maps_BCTM: Tensor, num_frames_B: Tensor, shift_BC: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the maps and how many of their frames are true.
+
+        A shift is added behind the pool, the same at all places of a map. Padding is shifted too:
+        whoever is next, a block or the pooling, sets it to zero or leaves it out.
+        """
         mask_B1T1 = frame_mask(num_frames_B, maps_BCTM.shape[2])[:, None, :, None]
         maps_BCTM = maps_BCTM.masked_fill(~mask_B1T1, 0.0)
         maps_BCTM = F.relu(self.norm1(self.conv1(maps_BCTM)))
@@ -128,6 +144,8 @@ class ConvBlock(nn.Module):
             # Without a rest: a last odd frame is dropped, so no pooled frame mixes in padding.
             pool = F.avg_pool2d if self._pool == "avg" else F.max_pool2d
             maps_BCTM, num_frames_B = pool(maps_BCTM, 2), num_frames_B // 2
+        if shift_BC is not None:
+            maps_BCTM = maps_BCTM + shift_BC[:, :, None, None].to(maps_BCTM.dtype)
         return self.dropout(maps_BCTM), num_frames_B
 
 

@@ -194,6 +194,8 @@ def _all_true(hidden_BTD: Tensor) -> Tensor:
 
 
 def _frames_of(model: EmotionModel) -> nn.Module:
+    if model.uses_text:
+        raise ModelError("a model that reads text cannot be exported to ONNX yet")
     backbone = model.backbone
     if isinstance(backbone, SpeechTransformer):
         return _TransformerFrames(backbone)

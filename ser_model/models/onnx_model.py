@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
@@ -40,10 +41,14 @@ class OnnxModel:
         targets: what the scores mean, in their order.
         min_samples: shortest waveform that can be scored, in samples at 16 kHz.
         padding_free: False: a batch is best made of about equal lengths.
+        uses_text: False: such files hear alone.
+        needs_transcript: False.
         weights_sha256: of the file.
     """
 
     padding_free = False
+    uses_text = False
+    needs_transcript = False
 
     def __init__(self, data: bytes, *, source: str) -> None:
         """Read a file's content.
@@ -88,12 +93,18 @@ class OnnxModel:
         """Return itself: a file is never in train mode."""
         return self
 
-    def __call__(self, waveform_BN: Tensor, num_samples_B: Tensor) -> ModelOutput:
+    def __call__(
+        self,
+        waveform_BN: Tensor,
+        num_samples_B: Tensor,
+        transcripts: Sequence[str] | None = None,  # noqa: ARG002  such files do not read
+    ) -> ModelOutput:
         """Score a batch in float32.
 
         Args:
             waveform_BN: float32 samples at 16 kHz, rows padded to the same length.
             num_samples_B: int64, the true length of each row, at least `min_samples`.
+            transcripts: not looked at.
 
         Raises:
             ConfigError: the caller asks for bfloat16.

@@ -2,7 +2,8 @@
 
 The weights file carries the configuration in its header as well, so that its SHA-256 (what
 `sha256sum model.safetensors` prints) stands for the whole model, and a configuration that was
-changed beside it is noticed.
+changed beside it is noticed. A model that reads text has a third file, `tokenizer.json`, whose
+SHA-256 is in the configuration.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ser_model.models.base import EmotionModel, ModelConfig
 from ser_model.models.configuration import build
 from ser_model.models.egemaps import EgemapsConfig
 from ser_model.models.hugging_face import is_hugging_face, load_hugging_face_model
+from ser_model.models.tokeniser import MAX_TOKENISER_BYTES, TOKENISER_NAME
 from ser_model.schema import ModelError
 
 CONFIG_NAME = "config.json"
@@ -31,7 +33,9 @@ _MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
 
 
 def save_model(model: EmotionModel, folder: str) -> None:
-    """Write `config.json` and `model.safetensors` into a folder, local or any URI."""
+    """Write `config.json`, `model.safetensors` and what else there is into a folder or any URI."""
+    if model.text is not None:
+        storage.write_atomic(storage.join(folder, TOKENISER_NAME), model.text.tokeniser.data)
     storage.write_atomic(storage.join(folder, WEIGHTS_NAME), _weights_bytes(model))
     storage.write_json(storage.join(folder, CONFIG_NAME), _config_mapping(model.config))
 
@@ -62,7 +66,7 @@ def load_model(folder: str) -> EmotionModel:
             f"{folder}: {CONFIG_NAME} is not the configuration that {WEIGHTS_NAME} was saved with; "
             "restore the file, or save the model again"
         )
-    model = EmotionModel(config)
+    model = EmotionModel(config, _read_tokeniser(folder, config))
     _check_weights(model, weights, folder)
     model.load_state_dict(weights)
     return model.eval()
@@ -88,16 +92,19 @@ def _state(model: EmotionModel) -> dict[str, Tensor]:
 
 
 def _config_mapping(config: ModelConfig) -> dict[str, Any]:
-    return {"format": FORMAT, **dataclasses.asdict(config)}
+    mapping = dataclasses.asdict(config)
+    if config.fusion is None:
+        del mapping["fusion"]  # a model without has the hash that it had before there was any
+    return {"format": FORMAT, **mapping}
 
 
 def _canonical(config: ModelConfig) -> str:
     return json.dumps(_config_mapping(config), sort_keys=True, separators=(",", ":"))
 
 
-def _read(uri: str) -> bytes:
+def _read(uri: str, *, max_bytes: int = MAX_WEIGHTS_BYTES) -> bytes:
     try:
-        return storage.read_bytes(uri, max_bytes=MAX_WEIGHTS_BYTES)
+        return storage.read_bytes(uri, max_bytes=max_bytes)
     except OSError as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise ModelError(
@@ -115,6 +122,20 @@ def _read_config(folder: str) -> ModelConfig:
         return build(ModelConfig, mapping)
     except ValueError as error:
         raise ModelError(f"{uri} describes no model that Serval knows: {error}") from error
+
+
+def _read_tokeniser(folder: str, config: ModelConfig) -> bytes | None:
+    """Return what `tokenizer.json` holds; None for a model of audio alone."""
+    if config.text is None:
+        return None
+    uri = storage.join(folder, TOKENISER_NAME)
+    data = _read(uri, max_bytes=MAX_TOKENISER_BYTES)
+    if hashlib.sha256(data).hexdigest() != config.text.tokeniser_sha256:
+        raise ModelError(
+            f"{uri} is not the tokeniser that the model was saved with; restore the file, or save "
+            "the model again"
+        )
+    return data
 
 
 def _parse_weights(data: bytes, folder: str) -> dict[str, Tensor]:

@@ -26,6 +26,8 @@ from ser_model.models.head import HeadConfig
 from ser_model.models.pretrained import initial_model, load_backbone, untrained
 from ser_model.models.speech_transformer import SpeechTransformer
 from ser_model.models.speech_transformer_config import SpeechTransformerConfig, library_class
+from ser_model.models.text_transformer import TextTransformer
+from ser_model.models.text_transformer_config import TextTransformerConfig
 from ser_model.models.whisper_encoder import WhisperConfig, WhisperEncoder
 from ser_model.schema import DIMENSIONS, ModelError
 
@@ -39,6 +41,11 @@ TINY = {
     "conv_dim": (16,) * 7,
     "num_conv_pos_embeddings": 16,
     "num_conv_pos_embedding_groups": 4,
+}
+BACKBONES = {
+    SpeechTransformerConfig: SpeechTransformer,
+    WhisperConfig: WhisperEncoder,
+    TextTransformerConfig: TextTransformer,
 }
 LARGE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
 
@@ -194,9 +201,9 @@ def test_a_checkpoint_that_does_not_tell_of_normalisation_needs_a_recipe_that_do
 def test_a_named_backbone_is_built_to_its_library_class(name: str) -> None:
     config = named_backbones()[name].config
     with torch.device("meta"):
-        is_whisper = isinstance(config, WhisperConfig)
-        backbone = WhisperEncoder(config) if is_whisper else SpeechTransformer(config)
-        library = AutoModel.from_config(backbone.transformer.config) if not is_whisper else None
+        is_speech = isinstance(config, SpeechTransformerConfig)
+        backbone = BACKBONES[type(config)](config)
+        library = AutoModel.from_config(backbone.transformer.config) if is_speech else None
     assert backbone.num_hidden == config.hidden_size
     if library is not None:
         names = {name: value.shape for name, value in library.state_dict().items()}
@@ -215,13 +222,15 @@ def test_a_named_backbone_is_built_to_its_library_class(name: str) -> None:
         ("distilhubert", 23.5),
         ("wavlm-large", 315.5),
         ("whisper-tiny", 8.2),
+        ("bert-base-uncased", 108.9),
+        ("tinybert", 14.3),
     ],
 )
 def test_a_named_backbone_has_the_size_that_is_published(name: str, millions: float) -> None:
     config = named_backbones()[name].config
     with torch.device("meta"):
-        build = WhisperEncoder if isinstance(config, WhisperConfig) else SpeechTransformer
-        number = sum(parameter.numel() for parameter in build(config).parameters())
+        backbone = BACKBONES[type(config)](config)
+    number = sum(parameter.numel() for parameter in backbone.parameters())
     assert round(number / 1e6, 1) == millions
 
 
