@@ -27,8 +27,9 @@ from orchestration.commits import Commit, RunIdentity
 from orchestration.ledger import Ledger
 from orchestration.read_ahead import ReadAhead, StoppedError
 from orchestration.shard_plan import Exclusion, SegmentAudio, Shard, Waveform
+from ser_model.batch_runner import Workload
 from ser_model.models.base import Scorer
-from ser_model.predict import Predictor, Workload
+from ser_model.predict import Predictor
 from ser_model.schema import Prediction, Rejection, SegmentError, Stage
 
 SHARDS_IN_FLIGHT = 3

@@ -9,7 +9,7 @@ from typing import Self
 
 import torch
 
-from ser_model.predict import DTYPES
+from ser_model.batch_runner import DTYPES
 from ser_model.schema import ConfigError
 
 

@@ -27,8 +27,8 @@ from orchestration.shard_plan import ShardPlan, ShardTask
 from orchestration.shards import SEGMENTS_PER_SHARD, plan_shards
 from orchestration.stopping import sigterm_as_unfinished
 from ser_model import storage
+from ser_model.batch_runner import Workload
 from ser_model.models.onnx_model import ONNX_SCHEME
-from ser_model.predict import Workload
 from ser_model.schema import CLEAN, MAX_SEGMENT_S, ConfigError, UnfinishedError
 
 logger = logging.getLogger(__name__)

@@ -31,6 +31,9 @@ DIMENSIONS = ("arousal", "dominance", "valence")
 CLEAN = "clean"
 """The condition of audio as it was recorded, with no augmentation."""
 
+MANIFEST = "manifest"
+"""The transcriber of transcripts that the manifest brought along."""
+
 MAX_SEGMENT_S = 300.0
 """Longer segments are rejected unless `--max-segment` allows them: attention's memory grows with
 the square of a segment's length, and emotion lasts seconds."""
@@ -116,8 +119,27 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Transcript:
+    """What was said in one segment.
+
+    Attributes:
+        segment_id: the segment.
+        condition: "clean", or the name of the augmentation that was applied.
+        duration_s: length of its audio in seconds.
+        transcript: the words, as who made it spells them; "" where nothing was heard.
+        transcriber: who made it: MANIFEST, or a model's URI, pinned to a version.
+    """
+
+    segment_id: str
+    condition: str
+    duration_s: float
+    transcript: str
+    transcriber: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
-    """Why one segment under one condition has no prediction."""
+    """Why one segment under one condition has no prediction, or no transcript."""
 
     segment_id: str
     condition: str
@@ -151,6 +173,18 @@ PREDICTIONS = pa.schema(
 
 EMBEDDING = pa.field("embedding", pa.list_(pa.float32()))
 """Column that `serval score --embeddings` adds behind those of PREDICTIONS."""
+
+TRANSCRIPTS = pa.schema(
+    [
+        pa.field("segment_id", _STRING, nullable=False),
+        pa.field("condition", _STRING, nullable=False),
+        pa.field("transcript", _STRING, nullable=False),
+        pa.field("transcriber", _STRING, nullable=False),
+        pa.field("duration_s", pa.float64(), nullable=False),
+        *_PROVENANCE,
+    ]
+)
+"""A row of transcripts: one segment under one condition."""
 
 REJECTIONS = pa.schema(
     [

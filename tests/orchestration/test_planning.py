@@ -16,8 +16,8 @@ from orchestration.planning import RunPlan, makespan_s, plan_run
 from orchestration.probe import _measure, _Pieces
 from orchestration.scoring import score
 from orchestration.shards import plan_shards
+from ser_model.batch_runner import Workload
 from ser_model.manifest import write_manifest
-from ser_model.predict import Workload
 from ser_model.schema import ConfigError, ManifestError, ModelError
 
 MODEL = "random:demo?seed=0"

@@ -13,8 +13,8 @@ from orchestration import telemetry
 from orchestration.actors import ShardReport, StageTimes
 from orchestration.commits import Commit
 from orchestration.telemetry import Telemetry
+from ser_model.batch_runner import Workload
 from ser_model.manifest import write_manifest
-from ser_model.predict import Workload
 
 Counts = dict[tuple[str, ...], float]
 

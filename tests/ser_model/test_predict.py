@@ -11,7 +11,8 @@ import torch
 from ser_model.models.base import EmotionModel, ModelConfig, ModelOutput, build_model
 from ser_model.models.cnn14 import Cnn14Config
 from ser_model.models.head import HeadConfig
-from ser_model.predict import Predictor, Workload
+from ser_model.batch_runner import Workload
+from ser_model.predict import Predictor
 from ser_model.schema import (
     CLEAN,
     DIMENSIONS,
