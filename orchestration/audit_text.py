@@ -10,7 +10,13 @@ from ser_model import storage
 
 Row = Mapping[str, Any]
 
-HEADLINES = {"concordance_cc": "CCC", "unweighted_average_recall": "UAR", "accuracy": "WAR"}
+HEADLINES = {
+    "concordance_cc": "CCC",
+    "unweighted_average_recall": "UAR",
+    "unweighted_average_precision": "UAP",
+    "unweighted_average_f1": "F1",
+    "accuracy": "WAR",
+}
 """Metrics that are shown over all segments, and what the field calls them."""
 
 SHOWN_COLUMNS = (
@@ -75,7 +81,7 @@ def audit_data(summary: AuditSummary) -> dict[str, object]:
 def _headlines(rows: Sequence[Row]) -> list[str]:
     overall = [row for row in rows if row["slice_by"] == "" and row["metric"] in HEADLINES]
     return [
-        f"  {HEADLINES[row['metric']]}  {row['target']:<10} {_estimate(row)}" for row in overall
+        f"  {HEADLINES[row['metric']]:<3}  {row['target']:<10} {_estimate(row)}" for row in overall
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -21,6 +21,7 @@ from orchestration.report.provenance import (
 )
 from orchestration.report.speakers import SpeakerPanel, pick_metric, speaker_panel
 from orchestration.report.verdict import Light, Verdict, headline_rows, judge, summarise
+from ser_model.metrics.bins import QUARTERS
 from ser_model.schema import CLEAN, DIMENSIONS, RunError
 
 MAX_SECTIONS = 10
@@ -36,7 +37,7 @@ class EmotionPanel:
 
     Attributes:
         overall: UAR, accuracy and whatever else is said of all segments at once.
-        per_class: for each emotion its recall and precision (either may be missing).
+        per_class: for each emotion its recall, precision and F1 (any may be missing).
         axis: scale of their plots.
         emotions: rows and columns of the confusion matrix.
         confusion: counts, rows truth, columns prediction.
@@ -45,12 +46,25 @@ class EmotionPanel:
     """
 
     overall: tuple[Statistic, ...]
-    per_class: tuple[tuple[str, Statistic | None, Statistic | None], ...]
+    per_class: tuple[tuple[str, Statistic | None, Statistic | None, Statistic | None], ...]
     axis: Axis
     emotions: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
     row_totals: tuple[int, ...]
     num_emotions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BinPanel:
+    """A dimension by quarter of its scale.
+
+    Attributes:
+        rows: for each quarter its recall and precision.
+        axis: scale of their plots.
+    """
+
+    rows: tuple[tuple[str, Statistic | None, Statistic | None], ...]
+    axis: Axis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +77,7 @@ class Section:
         verdict: the sentence, and the failed gaps in words.
         lights: the traffic lights of the verdict, and that of the data behind it.
         dimensions: for each dimension its statistics of all segments, by metric.
+        bins: the dimensions by quarter of the scale, by dimension.
         emotion: results of a categorical model, or None.
         densities: truth against prediction, by dimension.
         fairness: comparisons of groups, by metadata column.
@@ -74,6 +89,7 @@ class Section:
     verdict: Verdict
     lights: tuple[Light, ...]
     dimensions: tuple[tuple[str, dict[str, Statistic]], ...]
+    bins: tuple[tuple[str, BinPanel], ...]
     emotion: EmotionPanel | None
     densities: tuple[tuple[str, DensityFigure], ...]
     fairness: tuple[ColumnPanel, ...]
@@ -169,6 +185,9 @@ def _section(
         lights=(*row.verdict.lights, data_light(counts.get((row.model_version, row.condition)))),
         verdict=row.verdict,
         dimensions=tuple((target, of) for target, of in by_target.items() if of),
+        bins=tuple(
+            (target, panel) for target, of in by_target.items() if (panel := _bin_panel(of))
+        ),
         emotion=_emotion_panel(
             [s for s in overall if s.target == EMOTION], _of_pair(folder.confusion, row)
         ),
@@ -213,6 +232,21 @@ def _speaker_panels(table: pa.Table, overall: Sequence[Statistic]) -> Iterable[S
             yield panel
 
 
+def _bin_panel(by_metric: Mapping[str, Statistic]) -> BinPanel | None:
+    rows = tuple((name, *_of_class(by_metric, name)[:2]) for name in QUARTERS)
+    shown = [s for _, *pair in rows for s in pair if s is not None]
+    if not shown:
+        return None
+    return BinPanel(rows=rows, axis=interval_axis(shown, include=(0.0, 1.0)))
+
+
+def _of_class(
+    by_metric: Mapping[str, Statistic], name: str
+) -> tuple[Statistic | None, Statistic | None, Statistic | None]:
+    recall, precision, f1 = (by_metric.get(f"{k}[{name}]") for k in ("recall", "precision", "f1"))
+    return recall, precision, f1
+
+
 def _emotion_panel(overall: Sequence[Statistic], confusion: pa.Table) -> EmotionPanel | None:
     if not overall:
         return None
@@ -223,11 +257,8 @@ def _emotion_panel(overall: Sequence[Statistic], confusion: pa.Table) -> Emotion
     all_emotions = sorted({emotion for pair in counts for emotion in pair})
     emotions = all_emotions[:MAX_EMOTIONS]
     matrix = tuple(tuple(counts.get((t, p), 0) for p in emotions) for t in emotions)
-    per_class = tuple(
-        (emotion, by_metric.get(f"recall[{emotion}]"), by_metric.get(f"precision[{emotion}]"))
-        for emotion in emotions
-    )
-    shown = [s for _, recall, precision in per_class for s in (recall, precision) if s is not None]
+    per_class = tuple((emotion, *_of_class(by_metric, emotion)) for emotion in emotions)
+    shown = [s for _, recall, precision, _ in per_class for s in (recall, precision) if s]
     return EmotionPanel(
         overall=tuple(s for s in overall if "[" not in s.metric),
         per_class=per_class if shown else (),

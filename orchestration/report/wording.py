@@ -21,10 +21,16 @@ _LABELS = {
     "mean_squared_error": "MSE",
     "mean_absolute_error": "MAE",
     "bias": "bias",
+    "jensen_shannon_distance": "JSD",
     "unweighted_average_recall": "UAR",
+    "unweighted_average_precision": "UAP",
+    "unweighted_average_f1": "macro F1",
     "accuracy": "accuracy",
+    "f1": "F1",
 }
-_LOWER_IS_BETTER = frozenset({"mean_squared_error", "mean_absolute_error"})
+_LOWER_IS_BETTER = frozenset(
+    {"mean_squared_error", "mean_absolute_error", "jensen_shannon_distance"}
+)
 _NEITHER_IS_BETTER = frozenset({"bias"})
 
 
@@ -124,13 +130,13 @@ def metric_label(metric: str) -> str:
 
     >>> metric_label("concordance_cc"), metric_label("concordance_cc_gap")
     ('CCC', 'CCC')
-    >>> metric_label("recall[anger]"), metric_label("jensen_shannon_distance")
-    ('recall of anger', 'jensen shannon distance')
+    >>> metric_label("f1[anger]"), metric_label("recall[.00-.25]"), metric_label("spread_of_truth")
+    ('F1 of anger', 'recall of .00-.25', 'spread of truth')
     """
     metric = base_metric(metric)
     kind, bracket, emotion = metric.partition("[")
     if bracket:
-        return f"{kind} of {name(emotion.removesuffix(']'))}"
+        return f"{_LABELS.get(kind, kind)} of {name(emotion.removesuffix(']'))}"
     return _LABELS.get(metric, metric.replace("_", " "))
 
 

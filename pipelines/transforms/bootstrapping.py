@@ -21,7 +21,7 @@ from apache_beam.pvalue import TaggedOutput
 from numpy.typing import NDArray
 
 from pipelines.transforms.metric_values import metric_values
-from pipelines.transforms.speakers import SPEAKER_SUMS, merge_speakers, moments_of
+from pipelines.transforms.speakers import SPEAKER_SUMS, merge_speakers, sums_of
 from pipelines.transforms.tables import (
     CONFUSION_ROWS,
     array,
@@ -32,7 +32,8 @@ from pipelines.transforms.tables import (
     to_table,
 )
 from ser_model.metrics.bootstrap import poisson_weights, speaker_keys
-from ser_model.metrics.moments import CoMoments, Floats
+from ser_model.metrics.dimension_sums import DimensionSums
+from ser_model.metrics.moments import Floats
 from ser_model.metrics.recall import Confusion
 from ser_model.schema import SPEAKERS
 
@@ -46,7 +47,7 @@ SPEAKER_STATISTICS = "speakers"
 CONFUSIONS = "confusion"
 """Name of the side output that carries CONFUSION_ROWS."""
 
-State = CoMoments | Confusion
+State = DimensionSums | Confusion
 
 SliceKey = tuple[str, str, str]
 """Model version, condition, slice_by: what is compared with each other."""
@@ -63,7 +64,7 @@ class SliceTotals:
         num_speakers: speakers of the slice in this partition.
         num_compared_speakers: speakers of this partition in any slice that is compared with this
             one; a speaker may be in several.
-        state: moments [B1] of a dimension, or confusion [B1, K, K] of emotions.
+        state: sums [B1] of a dimension, or confusion [B1, K, K] of emotions.
     """
 
     partition: int
@@ -136,15 +137,15 @@ def replicate_totals(rows: pa.Table, *, seed: int, num_replicates: int) -> State
     of_emotions = rows.column("target")[0].as_py() == "emotion"
     state: State = Confusion(classes=(), counts=np.zeros((num_replicates + 1, 0, 0)))
     if not of_emotions:
-        state = CoMoments.zeros((num_replicates + 1,))
+        state = DimensionSums.zeros((num_replicates + 1,))
     for first in range(0, len(names), SPEAKERS_PER_BLOCK):
         in_block = slice(first, first + SPEAKERS_PER_BLOCK)
         weights_BS = poisson_weights(keys[in_block], seed=seed, num_replicates=num_replicates)
         weights_B1S = np.vstack([np.ones_like(weights_BS[:1]), weights_BS])
         is_inside = (speaker_of_row >= first) & (speaker_of_row < first + SPEAKERS_PER_BLOCK)
         block = rows.filter(pa.array(is_inside)).combine_chunks()
-        if isinstance(state, CoMoments):
-            state = state.merge(moments_of(block).weighted_totals(weights_B1S))
+        if isinstance(state, DimensionSums):
+            state = state.merge(sums_of(block).weighted_totals(weights_B1S))
         else:
             speaker = speaker_of_row[is_inside] - first
             state = state.merge(_weighted_confusion(block, speaker, weights_B1S))
@@ -189,7 +190,9 @@ def confusion_rows(sums: pa.Table) -> pa.RecordBatch:
 
 
 def speaker_statistics(sums: pa.Table) -> pa.RecordBatch:
-    """Return the rows of schema.SPEAKERS: every metric of every speaker, over all segments.
+    """Return the rows of schema.SPEAKERS: the metrics of every speaker, over all segments.
+
+    Bins of the scale are left out: a speaker has too few segments for them.
 
     Args:
         sums: merged SPEAKER_SUMS.
@@ -209,11 +212,11 @@ def speaker_statistics(sums: pa.Table) -> pa.RecordBatch:
         if is_emotion:
             classes, counts = _confusions(part, number, len(wanted))
             state: State = Confusion(classes=classes, counts=counts)
-            num_segments = counts.sum(axis=(-2, -1))
+            num_segments = state.num_segments
         else:
-            state = moments_of(part).merge_groups(number, len(wanted))
-            num_segments = state.n
-        for metric in metric_values(state):
+            state = sums_of(part).merge_groups(number, len(wanted))
+            num_segments = state.num_segments
+        for metric in metric_values(state, of_bins=False):
             for index, group in enumerate(wanted):
                 value = metric.values[index]
                 has_value = bool(np.isfinite(value))

@@ -22,7 +22,8 @@ from pipelines.transforms.bootstrapping import SliceKey, SliceTotals, State
 from pipelines.transforms.metric_values import MetricValues, metric_values
 from pipelines.transforms.tables import is_missing_slice
 from ser_model.metrics.bootstrap import percentile_interval, standard_error
-from ser_model.metrics.moments import CoMoments, Floats
+from ser_model.metrics.dimension_sums import DimensionSums
+from ser_model.metrics.moments import Floats
 from ser_model.metrics.recall import Confusion
 from ser_model.metrics.significance import student_t_p_value
 from ser_model.schema import STATISTICS
@@ -49,8 +50,7 @@ class Slice:
     @property
     def num_segments(self) -> int:
         """Number of segments."""
-        counts = self.state.n if isinstance(self.state, CoMoments) else self.state.counts
-        return int(counts[0].sum())
+        return int(self.state.num_segments[0])
 
 
 def compare_slices(element: tuple[SliceKey, Iterable[SliceTotals]]) -> Iterator[pa.RecordBatch]:
@@ -141,7 +141,7 @@ def merge_states(states: Iterable[State]) -> State:
 
 
 def _merge(left: State, right: State) -> State:
-    if isinstance(left, CoMoments) and isinstance(right, CoMoments):
+    if isinstance(left, DimensionSums) and isinstance(right, DimensionSums):
         return left.merge(right)
     assert isinstance(left, Confusion)
     assert isinstance(right, Confusion)

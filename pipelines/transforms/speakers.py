@@ -1,4 +1,4 @@
-"""From joined segments to the moments and confusions of each speaker in each slice.
+"""From joined segments to the sums and confusions of each speaker in each slice.
 
 A partition of the join sums up its segments by speaker; then the speakers are partitioned by a hash
 of their name, and the parts of one speaker are merged in the order of the partitions that they come
@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from apache_beam.pvalue import TaggedOutput
 
 from pipelines.transforms.joining import is_present
@@ -26,11 +25,10 @@ from pipelines.transforms.tables import (
     split_by_hash,
     to_batch,
 )
+from ser_model.metrics.bins import NUM_COUNTS, BinCounts, fine_bins
+from ser_model.metrics.dimension_sums import DimensionSums
 from ser_model.metrics.moments import CoMoments
 from ser_model.schema import DIMENSIONS
-
-NUM_BINS = 20
-"""Bins of truth and of prediction over 0..1 for the density plots."""
 
 DENSITIES = "densities"
 """Name of the side output that carries DENSITY_ROWS."""
@@ -49,11 +47,12 @@ SPEAKER_SUMS = pa.schema(
         pa.field("truth", pa.string()),
         pa.field("prediction", pa.string()),
         *_MOMENT_FIELDS,
+        pa.field("bins", pa.list_(pa.int32(), NUM_COUNTS)),
         pa.field("partition", pa.int32()),
     ]
 )
-"""The sums of one speaker in one slice. For a dimension these are its moments; for emotions `n`
-counts the segments of one pair of `truth` and `prediction`, and the other moments are 0."""
+"""The sums of one speaker in one slice. For a dimension these are its moments and bins; for
+emotions `n` counts the segments of one pair of `truth` and `prediction`, and all else is 0."""
 
 
 def sum_up_speakers(
@@ -90,14 +89,19 @@ def merge_speakers(sums: pa.Table) -> pa.Table:
     names = [*KEY, "truth", "prediction"]
     sums = sums.sort_by([(name, "ascending") for name in [*names, "partition"]]).combine_chunks()
     first_rows, groups = group_rows(sums, names)
-    parts = CoMoments(**{field.name: floats(sums, field.name) for field in _MOMENT_FIELDS})
-    merged = parts.merge_groups(groups, len(first_rows))
-    table = _with_moments(sums.select(names).take(pa.array(first_rows)), merged)
+    merged = sums_of(sums).merge_groups(groups, len(first_rows))
+    table = _with_sums(sums.select(names).take(pa.array(first_rows)), merged)
     return table.take(pa.array(np.argsort(first_rows))).combine_chunks()
 
 
+def sums_of(sums: pa.Table) -> DimensionSums:
+    """Return the sums [rows] of rows of SPEAKER_SUMS."""
+    bins = array(sums, "bins").flatten().to_numpy().reshape(-1, NUM_COUNTS)
+    return DimensionSums(moments=moments_of(sums), bins=BinCounts(counts=bins))
+
+
 def moments_of(sums: pa.Table) -> CoMoments:
-    """Return the moments [rows] of merged speakers."""
+    """Return the moments [rows] of rows of SPEAKER_SUMS."""
     return CoMoments(**{field.name: floats(sums, field.name) for field in _MOMENT_FIELDS})
 
 
@@ -105,7 +109,7 @@ def densities(joined: pa.Table, dimension: str) -> pa.RecordBatch:
     """Count the segments in each cell of the grid; what lies outside 0..1 is in the edge bins."""
     scored = _scored(joined, dimension)
     bins = {
-        f"{side}_bin": pa.array(_bin(floats(scored, f"{side}_{dimension}")))
+        f"{side}_bin": pa.array(fine_bins(floats(scored, f"{side}_{dimension}")))
         for side in ("truth", "prediction")
     }
     keys = {name: array(scored, name) for name in ("model_version", "condition")}
@@ -117,24 +121,28 @@ def densities(joined: pa.Table, dimension: str) -> pa.RecordBatch:
     return to_batch(cells.select(DENSITY_ROWS.names).cast(DENSITY_ROWS))
 
 
-def _bin(values: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.int32]]:
-    return np.asarray(np.clip(values * NUM_BINS, 0, NUM_BINS - 1).astype(np.int32))
-
-
 def _scored(joined: pa.Table, target: str) -> pa.Table:
     is_scored = is_present(joined, f"truth_{target}") & is_present(joined, f"prediction_{target}")
     return joined.filter(pa.array(is_scored)).combine_chunks()
 
 
 def _sums_of_dimensions(joined: pa.Table) -> Iterator[pa.Table]:
+    slice_columns = _slice_columns(joined)
+    first_rows, cell_of_row = group_rows(joined, [*_MODEL_AND_SPEAKER, *slice_columns])
+    cells = joined.take(pa.array(first_rows)).combine_chunks()
+    slices = {name: group_rows(cells, [*_MODEL_AND_SPEAKER, name]) for name in slice_columns}
     for dimension in DIMENSIONS:
-        scored = _scored(joined, dimension)
-        truth = floats(scored, f"truth_{dimension}")
-        prediction = floats(scored, f"prediction_{dimension}")
-        for slice_by in _slice_columns(scored):
-            first_rows, groups = group_rows(scored, [*_MODEL_AND_SPEAKER, slice_by])
-            moments = CoMoments.from_groups(truth, prediction, groups, len(first_rows))
-            yield _with_moments(_keys(scored, first_rows, slice_by, dimension), moments)
+        truth = floats(joined, f"truth_{dimension}")
+        prediction = floats(joined, f"prediction_{dimension}")
+        rows = np.flatnonzero(np.isfinite(truth) & np.isfinite(prediction))
+        of_cells = DimensionSums.from_groups(
+            truth[rows], prediction[rows], cell_of_row[rows], len(first_rows)
+        )
+        for slice_by, (first_cells, group_of_cell) in slices.items():
+            sums = of_cells.merge_groups(group_of_cell, len(first_cells))
+            is_scored = np.flatnonzero(sums.num_segments)
+            keys = _keys(cells, first_cells[is_scored], slice_by, dimension)
+            yield _with_sums(keys, sums[is_scored])
 
 
 def _sums_of_emotions(joined: pa.Table) -> Iterator[pa.Table]:
@@ -142,9 +150,10 @@ def _sums_of_emotions(joined: pa.Table) -> Iterator[pa.Table]:
     pair = ["truth_emotion", "prediction_emotion"]
     for slice_by in _slice_columns(scored):
         first_rows, groups = group_rows(scored, [*_MODEL_AND_SPEAKER, slice_by, *pair])
-        nothing = CoMoments.zeros((len(first_rows),)).as_columns()
-        counts = {**nothing, "n": np.bincount(groups).astype(np.float64)}
-        yield _with_moments(_keys(scored, first_rows, slice_by, "emotion"), CoMoments(**counts))
+        sums = DimensionSums.zeros((len(first_rows),))
+        counts = {**sums.moments.as_columns(), "n": np.bincount(groups).astype(np.float64)}
+        keys = _keys(scored, first_rows, slice_by, "emotion")
+        yield _with_sums(keys, DimensionSums(moments=CoMoments(**counts), bins=sums.bins))
 
 
 def _slice_columns(joined: pa.Table) -> Sequence[str]:
@@ -152,10 +161,10 @@ def _slice_columns(joined: pa.Table) -> Sequence[str]:
 
 
 def _keys(
-    scored: pa.Table, first_rows: np.ndarray[Any, Any], slice_column: str, target: str
+    rows: pa.Table, first_rows: np.ndarray[Any, Any], slice_column: str, target: str
 ) -> pa.Table:
     """Return KEY and the pair of emotions of each group of rows."""
-    heads = scored.take(pa.array(first_rows))
+    heads = rows.take(pa.array(first_rows))
     columns = {
         "model_version": heads.column("model_version"),
         "condition": heads.column("condition"),
@@ -170,13 +179,9 @@ def _keys(
     return pa.table(columns)
 
 
-def _with_moments(keys: pa.Table, moments: CoMoments) -> pa.Table:
-    for name, values in moments.as_columns().items():
+def _with_sums(keys: pa.Table, sums: DimensionSums) -> pa.Table:
+    for name, values in sums.moments.as_columns().items():
         keys = keys.append_column(name, pa.array(values))
-    return keys
-
-
-def unique_speakers(sums: pa.Table) -> pa.Array:
-    """Return the sorted names of the speakers."""
-    names = pc.unique(array(sums, "speaker_id"))
-    return names.take(pc.sort_indices(names))
+    flat = pa.array(sums.bins.counts.ravel().astype(np.int32))
+    bins = pa.FixedSizeListArray.from_arrays(flat, NUM_COUNTS)
+    return keys.append_column(SPEAKER_SUMS.field("bins"), bins)

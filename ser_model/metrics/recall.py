@@ -1,4 +1,4 @@
-"""How often the right emotion is found: recall and precision per class, UAR, WAR.
+"""How often the right emotion is found: recall, precision and F1 per class, UAR, UAP, WAR.
 
 Shape suffix: K classes; the first K of a confusion is the truth, the second the prediction.
 """
@@ -32,6 +32,11 @@ class Confusion:
 
     classes: tuple[str, ...]
     counts: Floats
+
+    @property
+    def num_segments(self) -> Floats:
+        """[...] how many pairs were counted."""
+        return np.asarray(self.counts.sum(axis=(-2, -1)))
 
     @classmethod
     def from_values(cls, truth: Sequence[str], prediction: Sequence[str]) -> Confusion:
@@ -94,6 +99,47 @@ def unweighted_average_recall(truth: Sequence[str], prediction: Sequence[str]) -
     return float(unweighted_average_recall_of(Confusion.from_values(truth, prediction)))
 
 
+def unweighted_average_precision(truth: Sequence[str], prediction: Sequence[str]) -> float:
+    """Return the mean of the precisions of the classes (UAP), each class counting the same.
+
+    Args:
+        truth: [num_segments] names of classes.
+        prediction: [num_segments] names of classes.
+
+    Returns:
+        0 to 1; NaN without pairs. All classes of truth or prediction count, one that was never
+        predicted as 0, as in audmetric and scikit-learn: who never says a class gains nothing.
+
+    Raises:
+        ValueError: the lengths differ.
+
+    Example:
+        >>> unweighted_average_precision(["joy", "joy", "anger"], ["joy", "joy", "joy"])
+        0.3333333333333333
+    """
+    return float(unweighted_average_precision_of(Confusion.from_values(truth, prediction)))
+
+
+def unweighted_average_f1(truth: Sequence[str], prediction: Sequence[str]) -> float:
+    """Return the mean of the F1 scores of the classes (macro F1), each class counting the same.
+
+    Args:
+        truth: [num_segments] names of classes.
+        prediction: [num_segments] names of classes.
+
+    Returns:
+        0 to 1; NaN without pairs.
+
+    Raises:
+        ValueError: the lengths differ.
+
+    Example:
+        >>> unweighted_average_f1(["joy", "joy", "anger"], ["joy", "joy", "joy"])
+        0.4
+    """
+    return float(unweighted_average_f1_of(Confusion.from_values(truth, prediction)))
+
+
 def accuracy(truth: Sequence[str], prediction: Sequence[str]) -> float:
     """Return the share of right predictions (WAR, weighted average recall).
 
@@ -148,6 +194,25 @@ def precision_per_class(truth: Sequence[str], prediction: Sequence[str]) -> dict
     return dict(zip(confusion.classes, precision_per_class_of(confusion).tolist(), strict=True))
 
 
+def f1_per_class(truth: Sequence[str], prediction: Sequence[str]) -> dict[str, float]:
+    """Return, for each class, the harmonic mean of recall and precision.
+
+    2 * hits / (2 * hits + misses + false alarms). Van Rijsbergen, "Information Retrieval" (1979).
+
+    Returns:
+        By class of truth or prediction, 0 to 1.
+
+    Raises:
+        ValueError: the lengths differ.
+
+    Example:
+        >>> f1_per_class(["joy", "joy"], ["joy", "anger"])
+        {'anger': 0.0, 'joy': 0.6666666666666666}
+    """
+    confusion = Confusion.from_values(truth, prediction)
+    return dict(zip(confusion.classes, f1_per_class_of(confusion).tolist(), strict=True))
+
+
 def recall_per_class_of(confusion: Confusion) -> Floats:
     """Return [..., K] the recalls; NaN for a class that does not occur in the truth."""
     return _divide(_diagonal(confusion), confusion.counts.sum(axis=-1))
@@ -158,16 +223,40 @@ def precision_per_class_of(confusion: Confusion) -> Floats:
     return _divide(_diagonal(confusion), confusion.counts.sum(axis=-2))
 
 
+def f1_per_class_of(confusion: Confusion) -> Floats:
+    """Return [..., K] the F1 scores; NaN for a class in neither truth nor prediction."""
+    return _divide(2.0 * _diagonal(confusion), _occurrences(confusion))
+
+
 def unweighted_average_recall_of(confusion: Confusion) -> Floats:
     """Return [...] the UAR over the classes that occur in the truth; NaN without pairs."""
     recall = recall_per_class_of(confusion)
-    occurs = np.isfinite(recall)
-    return _divide(np.where(occurs, recall, 0.0).sum(axis=-1), occurs.sum(axis=-1))
+    return _mean_of_classes(recall, np.isfinite(recall))
+
+
+def unweighted_average_precision_of(confusion: Confusion) -> Floats:
+    """Return [...] the UAP over the classes of truth or prediction; NaN without pairs."""
+    return _mean_of_classes(precision_per_class_of(confusion), _occurrences(confusion) > 0)
+
+
+def unweighted_average_f1_of(confusion: Confusion) -> Floats:
+    """Return [...] the macro F1 over the classes of truth or prediction; NaN without pairs."""
+    return _mean_of_classes(f1_per_class_of(confusion), _occurrences(confusion) > 0)
 
 
 def accuracy_of(confusion: Confusion) -> Floats:
     """Return [...] the share of right predictions; NaN without pairs."""
     return _divide(_diagonal(confusion).sum(axis=-1), confusion.counts.sum(axis=(-2, -1)))
+
+
+def _occurrences(confusion: Confusion) -> Floats:
+    """How often each class stands in the truth, plus how often in the prediction."""
+    return np.asarray(confusion.counts.sum(axis=-1) + confusion.counts.sum(axis=-2))
+
+
+def _mean_of_classes(values: Floats, counts: NDArray[np.bool_]) -> Floats:
+    """Mean over the classes that count; NaN, which is undefined, as 0."""
+    return _divide(np.where(np.isfinite(values), values, 0.0).sum(axis=-1), counts.sum(axis=-1))
 
 
 def _diagonal(confusion: Confusion) -> Floats:

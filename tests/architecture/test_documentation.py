@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from orchestration.cli import COMMANDS, build_parser
+from pipelines.transforms.metric_values import metric_values
+from ser_model.metrics.dimension_sums import DimensionSums
+from ser_model.metrics.recall import Confusion
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,6 +32,16 @@ def test_the_help_page_ends_with_an_example_that_parses(name: str) -> None:
 def test_every_command_module_is_listed() -> None:
     modules = {path.stem for path in (ROOT / "orchestration" / "commands").glob("*.py")}
     assert modules - {"__init__", "scoring_options", "summary"} == set(COMMANDS)
+
+
+def test_every_metric_of_an_audit_is_explained() -> None:
+    """A metric of classes or bins is explained once for all of them."""
+    page = (ROOT / "docs" / "statistics.md").read_text()
+    sums = DimensionSums.zeros((1,))
+    for state in (sums, Confusion.from_values(["joy"], ["joy"])):
+        for metric in metric_values(state):
+            name = metric.name.partition("[")[0] + ("[" if metric.is_of_class else "`")
+            assert f"`{name}" in page, metric.name
 
 
 def test_no_sentence_speaks_of_another_name_for_a_segment() -> None:

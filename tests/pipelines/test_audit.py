@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from sklearn.metrics import confusion_matrix
+from scipy.spatial.distance import jensenshannon
+from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
 from pipelines.audit import audit
 from pipelines.audit_config import AuditConfig
@@ -25,12 +26,33 @@ from ser_model.schema import (
 )
 
 TABLES = ("statistics", "speakers", "densities", "confusion", "ledger")
+
+
+def jensen_shannon(truth, prediction):
+    shares = [np.histogram(np.clip(s, 0, 1), np.arange(11) / 10)[0] for s in (truth, prediction)]
+    return jensenshannon(*shares, base=2)
+
+
+def in_quarters(score, quarter):
+    """Recall or precision of the n-th quarter of the scale."""
+
+    def metric(truth, prediction):
+        sides = [np.digitize(side, [0.25, 0.5, 0.75]) for side in (truth, prediction)]
+        return score(*sides, labels=[quarter], average="macro", zero_division=np.nan)
+
+    return metric
+
+
 THEIRS = {
     "concordance_cc": audmetric.concordance_cc,
     "pearson_cc": audmetric.pearson_cc,
     "mean_squared_error": audmetric.mean_squared_error,
     "mean_absolute_error": audmetric.mean_absolute_error,
     "bias": lambda truth, prediction: np.mean(prediction) - np.mean(truth),
+    "jensen_shannon_distance": jensen_shannon,
+    "recall[.00-.25]": in_quarters(recall_score, 0),
+    "recall[.50-.75]": in_quarters(recall_score, 2),
+    "precision[.75-1.00]": in_quarters(precision_score, 3),
 }
 
 
@@ -85,6 +107,7 @@ def test_statistics_of_all_segments_equal_audmetric(audited, corpus, dimension, 
     assert row["slice"] == ""
 
 
+@pytest.mark.parametrize("metric", ["concordance_cc", "jensen_shannon_distance", "recall[.50-.75]"])
 @pytest.mark.parametrize("dimension", DIMENSIONS)
 @pytest.mark.parametrize(
     ("slice_by", "name", "wanted"),
@@ -95,12 +118,14 @@ def test_statistics_of_all_segments_equal_audmetric(audited, corpus, dimension, 
         ("sex,accent", "sex=male,accent=scottish", {"sex": "male", "accent": "scottish"}),
     ],
 )
-def test_statistics_of_slices_equal_audmetric(audited, corpus, dimension, slice_by, name, wanted):
+def test_statistics_of_slices_equal_audmetric(
+    audited, corpus, dimension, slice_by, name, wanted, metric
+):
     is_wanted = scored_by_w2v(corpus, dimension)
     for column, value in wanted.items():
         is_wanted &= getattr(corpus, column) == value
-    row = row_of(audited, slice_by=slice_by, slice=name, target=dimension, metric="concordance_cc")
-    expected = audmetric.concordance_cc(
+    row = row_of(audited, slice_by=slice_by, slice=name, target=dimension, metric=metric)
+    expected = THEIRS[metric](
         corpus.truth[dimension][is_wanted], corpus.prediction[dimension][is_wanted]
     )
     assert row["value"] == pytest.approx(expected, abs=1e-9)
@@ -199,11 +224,19 @@ def test_emotions_equal_audmetric(audited, corpus):
     assert found["unweighted_average_recall"]["value"] == pytest.approx(
         audmetric.unweighted_average_recall(truth, said), abs=1e-9
     )
+    assert found["unweighted_average_precision"]["value"] == pytest.approx(
+        audmetric.unweighted_average_precision(truth, said), abs=1e-9
+    )
+    assert found["unweighted_average_f1"]["value"] == pytest.approx(
+        audmetric.unweighted_average_fscore(truth, said), abs=1e-9
+    )
     assert found["accuracy"]["value"] == pytest.approx(audmetric.accuracy(truth, said), abs=1e-9)
     for emotion, recall in audmetric.recall_per_class(truth, said).items():
         assert found[f"recall[{emotion}]"]["value"] == pytest.approx(recall, abs=1e-9)
     for emotion, precision in audmetric.precision_per_class(truth, said).items():
         assert found[f"precision[{emotion}]"]["value"] == pytest.approx(precision, abs=1e-9)
+    for emotion, f1 in audmetric.fscore_per_class(truth, said).items():
+        assert found[f"f1[{emotion}]"]["value"] == pytest.approx(f1, abs=1e-9)
     emotions = sorted(set(truth))
     matrix = np.zeros((len(emotions), len(emotions)), dtype=int)
     for row in rows_of(audited, "confusion"):

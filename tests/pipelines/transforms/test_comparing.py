@@ -16,7 +16,7 @@ from pipelines.transforms.comparing import (
 )
 from pipelines.transforms.writing import judge_gaps
 from ser_model.metrics.bootstrap import poisson_weights, speaker_keys
-from ser_model.metrics.moments import CoMoments
+from ser_model.metrics.dimension_sums import DimensionSums
 from ser_model.metrics.recall import Confusion
 from ser_model.schema import STATISTICS
 
@@ -30,9 +30,9 @@ def make_slice(name, num_speakers=8, noise=0.1, seed=0):
     prediction = truth + random.normal(0, noise, speaker.size) if noise else truth
     keys = speaker_keys([f"{name} {number}" for number in range(num_speakers)])
     weights = poisson_weights(keys, seed=0, num_replicates=NUM_REPLICATES)
-    moments = CoMoments.from_groups(truth, prediction, speaker, num_speakers)
+    sums = DimensionSums.from_groups(truth, prediction, speaker, num_speakers)
     weights = np.vstack([np.ones((1, num_speakers)), weights])
-    return Slice(name=name, num_speakers=num_speakers, state=moments.weighted_totals(weights))
+    return Slice(name=name, num_speakers=num_speakers, state=sums.weighted_totals(weights))
 
 
 def by_metric(rows):
@@ -95,7 +95,7 @@ def test_a_gap_without_spread_is_not_tested():
 def test_the_p_value_of_a_gap():
     first, second = make_slice("a", num_speakers=5), make_slice("b", noise=0.2, seed=1)
     row = by_metric(gap_rows(first, second, 13))["mean_absolute_error_gap"]
-    moments = (first.state, second.state)
+    moments = (first.state.moments, second.state.moments)
     gap = np.subtract(*(state.sum_absolute_error / state.n for state in moments))
     error = np.std(gap[1:]) * np.sqrt(5 / 4)
     assert row["value"] == pytest.approx(gap[0])

@@ -1,22 +1,42 @@
-"""UAR, WAR, recall and precision against audmetric and scikit-learn, and the odd cases."""
+"""UAR, UAP, WAR, F1, recall and precision against audmetric and scikit-learn, and the odd cases."""
 
 import audmetric
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, balanced_accuracy_score
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    f1_score,
+    precision_score,
+)
 
 from ser_model.metrics.recall import (
     Confusion,
     accuracy,
+    f1_per_class,
+    f1_per_class_of,
     precision_per_class,
     recall_per_class,
+    unweighted_average_f1,
+    unweighted_average_f1_of,
+    unweighted_average_precision,
+    unweighted_average_precision_of,
     unweighted_average_recall,
+    unweighted_average_recall_of,
 )
 
 CLASSES = ["anger", "joy", "neutral", "sadness"]
-METRICS = [unweighted_average_recall, accuracy, recall_per_class, precision_per_class]
+METRICS = [
+    unweighted_average_recall,
+    unweighted_average_precision,
+    unweighted_average_f1,
+    accuracy,
+    recall_per_class,
+    precision_per_class,
+    f1_per_class,
+]
 
 
 def make_pairs(seed):
@@ -39,6 +59,40 @@ def test_against_audmetric_and_scikit_learn(seed):
     assert precision_per_class(truth, prediction) == pytest.approx(
         audmetric.precision_per_class(truth, prediction)
     )
+
+
+LOPSIDED = {
+    "a class that is never predicted": (["joy", "joy", "anger"], ["joy", "joy", "joy"]),
+    "a class that the truth lacks": (["joy", "joy"], ["joy", "anger"]),
+    "nothing right": (["joy", "anger"], ["anger", "sadness"]),
+}
+
+
+@pytest.mark.parametrize("pairs", [*map(make_pairs, range(3)), *LOPSIDED.values()])
+def test_precision_and_f1_against_audmetric_and_scikit_learn(pairs):
+    truth, prediction = pairs
+    uap, f1 = unweighted_average_precision(*pairs), unweighted_average_f1(*pairs)
+    assert uap == pytest.approx(audmetric.unweighted_average_precision(*pairs), abs=1e-12)
+    assert uap == pytest.approx(
+        precision_score(truth, prediction, average="macro", zero_division=0), abs=1e-12
+    )
+    assert f1 == pytest.approx(audmetric.unweighted_average_fscore(*pairs), abs=1e-12)
+    assert f1 == pytest.approx(f1_score(truth, prediction, average="macro"), abs=1e-12)
+    assert f1_per_class(*pairs) == pytest.approx(audmetric.fscore_per_class(*pairs))
+
+
+def test_a_class_that_occurs_elsewhere_only_does_not_count_here():
+    """Slices are held against each other over the classes of both."""
+    truth, prediction = ["joy", "anger", "joy"], ["joy", "joy", "joy"]
+    alone = Confusion.from_values(truth, prediction)
+    wider = alone.over(("anger", "boredom", "joy"))
+    for metric in (
+        unweighted_average_recall_of,
+        unweighted_average_precision_of,
+        unweighted_average_f1_of,
+    ):
+        assert metric(wider) == pytest.approx(metric(alone))
+    assert np.isnan(f1_per_class_of(wider)[1])
 
 
 @pytest.mark.parametrize("seed", range(3))
