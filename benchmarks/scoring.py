@@ -110,7 +110,7 @@ class Speed:
 
 def serval_core(predictor: Predictor, waveforms: Waveforms) -> Scores:
     """Score waveforms with Serval's core; none may be lost."""
-    items = ((f"{i:06d}", CLEAN, waveform) for i, waveform in enumerate(waveforms))
+    items = ((f"{i:06d}", CLEAN, waveform, None) for i, waveform in enumerate(waveforms))
     outcomes = sorted(predictor.predict(items), key=lambda outcome: outcome.segment_id)
     assert len(outcomes) == len(waveforms)
     scores = [o.dimensions for o in outcomes if isinstance(o, Prediction)]

@@ -26,8 +26,9 @@ import torch
 from orchestration.commits import Commit, RunIdentity
 from orchestration.ledger import Ledger
 from orchestration.read_ahead import ReadAhead, StoppedError
-from orchestration.shard_plan import Exclusion, SegmentAudio, Shard, Waveform
+from orchestration.shard_plan import Exclusion, SegmentAudio, Shard
 from ser_model.batch_runner import Workload
+from ser_model.batching import Item
 from ser_model.models.base import Scorer
 from ser_model.predict import Predictor
 from ser_model.schema import Prediction, Rejection, SegmentError, Stage
@@ -248,7 +249,7 @@ class ScoringActor:
 
 def _scorable(
     audio: ReadAhead, condition: str, outcomes: list[Prediction | Rejection]
-) -> Iterator[tuple[str, str, Waveform]]:
+) -> Iterator[Item]:
     """Yield what can be scored; append the rejections of what cannot to `outcomes`."""
     for segment_id, waveform in audio:
         if isinstance(waveform, SegmentError):
@@ -262,4 +263,4 @@ def _scorable(
                 )
             )
         else:
-            yield segment_id, condition, waveform
+            yield segment_id, condition, waveform, None

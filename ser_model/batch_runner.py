@@ -28,8 +28,8 @@ from torch import Tensor
 from ser_model.batching import (
     MAX_PADDING,
     WINDOW_BATCHES,
+    Item,
     WaitingSegment,
-    Waveform,
     count_batch,
     longest_first,
     padded_s,
@@ -165,12 +165,12 @@ class BatchRunner(ABC, Generic[Made]):
             num_samples_B: their lengths, not on it: models plan with them.
         """
 
-    def predict(self, items: Iterable[tuple[str, str, Waveform]]) -> Iterator[Made | Rejection]:
+    def predict(self, items: Iterable[Item]) -> Iterator[Made | Rejection]:
         """Take segments through the model; every one of them yields exactly one outcome.
 
         Args:
-            items: (segment_id, condition, waveform float32 [num_samples] at 16 kHz), consumed a
-                window at a time, so that memory does not grow with their number.
+            items: (segment_id, condition, waveform float32 [num_samples] at 16 kHz, transcript or
+                None), consumed a window at a time, so that memory does not grow with their number.
 
         Yields:
             In no particular order: what the model makes of a segment, or a Rejection for a waveform

@@ -32,36 +32,46 @@ computed is padding then, and batches of up to 120 s hold 20 s (64 segments) to 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitingSegment:
-    """A segment that waits for its batch."""
+    """A segment that waits for its batch; its transcript is None where there is none."""
 
     segment_id: str
     condition: str
     waveform: Waveform
+    transcript: str | None
 
     @property
     def num_samples(self) -> int:
         """Its length, without padding."""
         return len(self.waveform)
 
-    def reject(self, reason: Reason, detail: str) -> Rejection:
+    def reject(self, reason: Reason, detail: str, *, stage: Stage = Stage.SCORE) -> Rejection:
         """Say why it has no prediction."""
         return Rejection(
             segment_id=self.segment_id,
             condition=self.condition,
-            stage=Stage.SCORE,
+            stage=stage,
             reason=reason,
             detail=detail,
         )
 
 
-def read_windows(
-    items: Iterable[tuple[str, str, Waveform]], window_s: float
-) -> Iterator[list[WaitingSegment]]:
+Item: TypeAlias = tuple[str, str, Waveform, str | None]
+"""What is to be scored: segment_id, condition, waveform, and transcript where there is one."""
+
+
+def read_windows(items: Iterable[Item], window_s: float) -> Iterator[list[WaitingSegment]]:
     """Yield segments in lists of at least `window_s` of audio; the last has what is left."""
     window: list[WaitingSegment] = []
     num_samples = 0
-    for segment_id, condition, waveform in items:
-        window.append(WaitingSegment(segment_id=segment_id, condition=condition, waveform=waveform))
+    for segment_id, condition, waveform, transcript in items:
+        window.append(
+            WaitingSegment(
+                segment_id=segment_id,
+                condition=condition,
+                waveform=waveform,
+                transcript=transcript,
+            )
+        )
         num_samples += len(waveform)
         if num_samples >= window_s * SAMPLING_RATE_HZ:
             yield window

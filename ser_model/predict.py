@@ -1,4 +1,4 @@
-"""Waveforms in, predictions out: one outcome a segment, as `batch_runner` sees to.
+"""Waveforms and transcripts in, predictions out: one outcome a segment, as `batch_runner` sees to.
 
 Shapes: B batch, N samples, D hidden features, K scores.
 """
@@ -16,7 +16,7 @@ from ser_model.batch_runner import BatchRunner
 from ser_model.batching import WaitingSegment
 from ser_model.models.base import Scorer
 from ser_model.models.logmel import SAMPLING_RATE_HZ
-from ser_model.schema import Prediction, Reason, Rejection
+from ser_model.schema import NO_TRANSCRIPT, Prediction, Reason, Rejection, Stage
 
 
 class Predictor(BatchRunner[Prediction]):
@@ -53,10 +53,19 @@ class Predictor(BatchRunner[Prediction]):
         self._model = model.to(device).eval()
         self._embeddings = embeddings
 
+    def _inspect(self, segment: WaitingSegment) -> Rejection | None:
+        rejection = super()._inspect(segment)
+        if rejection is None and self._model.needs_transcript and segment.transcript is None:
+            return segment.reject(Reason.NO_TRANSCRIPT, NO_TRANSCRIPT, stage=Stage.READ)
+        return rejection
+
     def _compute(
         self, batch: Sequence[WaitingSegment], waveform_BN: Tensor, num_samples_B: Tensor
     ) -> Iterator[Prediction | Rejection]:
-        output = self._model(waveform_BN, num_samples_B)
+        transcripts = [segment.transcript or "" for segment in batch]
+        output = self._model(
+            waveform_BN, num_samples_B, transcripts if self._model.uses_text else None
+        )
         scores_BK = output.scores.float()
         if self._model.task == "emotion":
             scores_BK = torch.softmax(scores_BK, dim=-1)

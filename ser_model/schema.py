@@ -68,7 +68,12 @@ class Reason(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     SCORE_NOT_FINITE = "score_not_finite"
     MODEL_FAILED = "model_failed"
+    NO_TRANSCRIPT = "no_transcript"
     KILLED_WORKER = "killed_worker"
+
+
+NO_TRANSCRIPT = "the model reads text, and the segment has no transcript"
+"""What a rejection for Reason.NO_TRANSCRIPT says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,14 +24,16 @@ class MeanModel(torch.nn.Module):
     """Scores the mean of a waveform."""
 
     task, targets, min_samples = "dimensions", DIMENSIONS, 400
-    padding_free = False
+    padding_free = uses_text = needs_transcript = False
 
     def __init__(self) -> None:
         super().__init__()
         self.num_threads: set[int] = set()
         self.threads: set[str] = set()
 
-    def forward(self, waveform_BN: torch.Tensor, num_samples_B: torch.Tensor) -> ModelOutput:
+    def forward(
+        self, waveform_BN: torch.Tensor, num_samples_B: torch.Tensor, transcripts: None
+    ) -> ModelOutput:
         self.num_threads.add(torch.get_num_threads())
         self.threads.add(threading.current_thread().name)
         mean_B1 = (waveform_BN.sum(1) / num_samples_B)[:, None]

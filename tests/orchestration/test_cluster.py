@@ -28,6 +28,7 @@ class BrokenSource:
 
 class EmptyModel(torch.nn.Identity):
     task, targets, min_samples, padding_free = "dimensions", DIMENSIONS, 400, True
+    uses_text = needs_transcript = False
 
 
 class EmptySource:

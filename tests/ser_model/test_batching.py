@@ -6,6 +6,7 @@ import pytest
 from ser_model.batching import (
     MAX_PADDING,
     WINDOW_BATCHES,
+    Item,
     WaitingSegment,
     count_batch,
     longest_first,
@@ -15,8 +16,8 @@ from ser_model.batching import (
 from ser_model.schema import CLEAN
 
 
-def silence(lengths: list[int]) -> list[tuple[str, str, np.ndarray]]:
-    return [(f"s{i}", CLEAN, np.zeros(n, np.float32)) for i, n in enumerate(lengths)]
+def silence(lengths: list[int]) -> list[Item]:
+    return [(f"s{i}", CLEAN, np.zeros(n, np.float32), None) for i, n in enumerate(lengths)]
 
 
 def batches(

@@ -15,6 +15,7 @@ import pytest
 import soundfile as sf
 import torch
 
+from ser_model.batching import Item
 from ser_model.metrics.concordance import concordance_cc
 from ser_model.models import packed_forward
 from ser_model.models.base import BackboneConfig, EmotionModel, ModelConfig, build_model
@@ -57,7 +58,7 @@ TRUTH = {
 }
 """What the emotions are taken for; only that scores spread matters here."""
 
-Items = list[tuple[str, str, np.ndarray]]
+Items = list[Item]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def recordings(real_data: Path) -> tuple[Items, np.ndarray]:
     with (real_data / "ravdess" / "labels.csv").open() as file:
         rows = list(csv.DictReader(file))[:1368:19]
     items = [
-        (row["file"], CLEAN, sf.read(real_data / "ravdess" / row["file"], dtype="float32")[0])
+        (row["file"], CLEAN, sf.read(real_data / "ravdess" / row["file"], dtype="float32")[0], None)
         for row in rows
     ]
     return items, np.array([TRUTH[row["emotion"]] for row in rows])
@@ -76,7 +77,7 @@ def predict(model: EmotionModel, items: Items, dtype: str) -> tuple[np.ndarray, 
     """Scores [72, 3] and embeddings [72, D]."""
     outcomes = list(Predictor(model, dtype=dtype, embeddings=True).predict(items))
     found = {outcome.segment_id: outcome for outcome in outcomes}
-    rows = [found[segment_id] for segment_id, _, _ in items]
+    rows = [found[segment_id] for segment_id, *_ in items]
     return np.array([row.dimensions for row in rows]), np.array([row.embedding for row in rows])
 
 
@@ -87,7 +88,7 @@ def fit_batch_norms(model: EmotionModel, items: Items) -> None:
         norm.momentum = None  # the plain average over all segments
         norm.train()
     with torch.no_grad():
-        for _, _, waveform in items:
+        for _, _, waveform, _ in items:
             model(torch.from_numpy(waveform)[None], torch.tensor([len(waveform)]))
     model.eval()
 

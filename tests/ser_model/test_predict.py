@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from ser_model.batch_runner import Workload
+from ser_model.batching import Item
 from ser_model.models.base import EmotionModel, ModelConfig, ModelOutput, build_model
 from ser_model.models.cnn14 import Cnn14Config
 from ser_model.models.head import HeadConfig
-from ser_model.batch_runner import Workload
 from ser_model.predict import Predictor
 from ser_model.schema import (
     CLEAN,
@@ -43,8 +44,8 @@ def noise(num_samples: int, seed: int) -> np.ndarray:
     return samples.astype(np.float32)
 
 
-def noises(lengths: Sequence[int]) -> list[tuple[str, str, np.ndarray]]:
-    return [(f"s{seed}", CLEAN, noise(length, seed)) for seed, length in enumerate(lengths)]
+def noises(lengths: Sequence[int]) -> list[Item]:
+    return [(f"s{seed}", CLEAN, noise(length, seed), None) for seed, length in enumerate(lengths)]
 
 
 def podcast_lengths(num_segments: int, seed: int) -> list[int]:
@@ -59,6 +60,7 @@ class FakeModel(torch.nn.Module):
     task = "dimensions"
     targets = DIMENSIONS
     min_samples = 400
+    uses_text = needs_transcript = False
 
     def __init__(
         self,
@@ -71,7 +73,9 @@ class FakeModel(torch.nn.Module):
         self.padding_free = padding_free
         self.batches: list[list[int]] = []
 
-    def forward(self, waveform_BN: torch.Tensor, num_samples_B: torch.Tensor) -> ModelOutput:
+    def forward(
+        self, waveform_BN: torch.Tensor, num_samples_B: torch.Tensor, transcripts: None = None
+    ) -> ModelOutput:
         self.batches.append(num_samples_B.tolist())
         self.fail(self.batches[-1])
         mean_B = waveform_BN.sum(1) / num_samples_B
@@ -145,7 +149,7 @@ def test_bfloat16_is_close_to_float32_and_is_really_used() -> None:
 )
 def test_what_the_model_must_not_see_is_rejected(waveform: np.ndarray, reason: Reason) -> None:
     outcomes = by_id(
-        list(Predictor(tiny_model()).predict([("bad", CLEAN, waveform), *noises([16_000])]))
+        list(Predictor(tiny_model()).predict([("bad", CLEAN, waveform, None), *noises([16_000])]))
     )
     assert isinstance(outcomes["s0"], Prediction)
     assert (outcomes["bad"].stage, outcomes["bad"].reason) == (Stage.SCORE, reason)
@@ -153,7 +157,9 @@ def test_what_the_model_must_not_see_is_rejected(waveform: np.ndarray, reason: R
 
 def test_a_score_that_is_not_finite_is_rejected_alone() -> None:
     class Poisoned(FakeModel):
-        def forward(self, waveform_BN: torch.Tensor, num_samples_B: torch.Tensor) -> ModelOutput:
+        def forward(
+            self, waveform_BN: torch.Tensor, num_samples_B: torch.Tensor, transcripts: None
+        ) -> ModelOutput:
             output = super().forward(waveform_BN, num_samples_B)
             poison_B = torch.where(num_samples_B == 9_000, torch.nan, 0.0)
             return output._replace(scores=output.scores + poison_B[:, None])
@@ -191,7 +197,7 @@ def test_a_model_that_leaves_padding_out_gets_full_batches_of_any_lengths() -> N
 def test_padding_is_little_on_segments_as_podcasts_have_them() -> None:
     predictor = Predictor(FakeModel())
     lengths = podcast_lengths(600, seed=0)
-    list(predictor.predict((f"s{i}", CLEAN, noise(n, i)) for i, n in enumerate(lengths)))
+    list(predictor.predict((f"s{i}", CLEAN, noise(n, i), None) for i, n in enumerate(lengths)))
     assert 0 < predictor.workload.padding_waste <= 0.05
 
 
@@ -311,7 +317,9 @@ def test_a_failed_batch_has_left_the_memory_before_its_halves_are_tried() -> Non
     left: list[weakref.ref[torch.Tensor]] = []
 
     class Greedy(FakeModel):
-        def forward(self, waveform_BN: torch.Tensor, num_samples_B: torch.Tensor) -> ModelOutput:
+        def forward(
+            self, waveform_BN: torch.Tensor, num_samples_B: torch.Tensor, transcripts: None
+        ) -> ModelOutput:
             assert all(tensor() is None for tensor in left)
             activations = waveform_BN + 1.0
             left.append(weakref.ref(activations))

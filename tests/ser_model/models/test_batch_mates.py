@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import Wav2Vec2FeatureExtractor
 
+from ser_model.batching import Item
 from ser_model.models.base import EmotionModel, ModelConfig, build_model
 from ser_model.models.cnn14 import Cnn14Config
 from ser_model.models.head import HeadConfig
@@ -72,19 +73,19 @@ def make_model(backbone: str, pooling: PoolingName) -> EmotionModel:
     return model.eval()
 
 
-def segments(model: EmotionModel) -> list[tuple[str, str, np.ndarray]]:
+def segments(model: EmotionModel) -> list[Item]:
     """Noise of many levels: the shortest that the model takes, others like it, and long ones."""
     shortest = model.min_samples
     lengths = [shortest, shortest + 1, shortest, 719, 720, 5_000, 15_999, 16_000, 16_000, 60_000]
     rng = np.random.default_rng(3)
     return [
-        (f"s{i}", CLEAN, (0.05 * (i + 1) * rng.standard_normal(max(n, shortest))).astype("float32"))
-        for i, n in enumerate(lengths)
+        (f"s{i}", CLEAN, (0.05 * (i + 1) * rng.standard_normal(n)).astype("float32"), None)
+        for i, n in enumerate(max(n, shortest) for n in lengths)
     ]
 
 
 def scores(
-    model: EmotionModel, items: list[tuple[str, str, np.ndarray]], **options: float
+    model: EmotionModel, items: list[Item], **options: float
 ) -> dict[str, tuple[float, ...]]:
     outcomes = list(Predictor(model, **options).predict(items))
     assert len(outcomes) == len(items)
@@ -124,7 +125,7 @@ def test_a_score_is_the_same_alone_and_in_any_batch_in_any_order(
 def test_batch_mates_of_any_lengths_change_nothing(backbone: str, pooling: PoolingName) -> None:
     # The predictor puts like lengths together; here the shortest lies beside the longest.
     model = make_model(backbone, pooling)
-    rows = [torch.from_numpy(waveform) for _, _, waveform in segments(model)]
+    rows = [torch.from_numpy(waveform) for _, _, waveform, _ in segments(model)]
     alone = torch.cat([model(row[None], torch.tensor([len(row)])).scores for row in rows])
     rng = np.random.default_rng(5)
     for size in (2, 3, len(rows)):
@@ -148,7 +149,7 @@ def test_scores_are_those_of_the_plain_library_on_one_file_at_a_time(
     items = segments(model)
     extractor = Wav2Vec2FeatureExtractor(do_normalize=True)
     expected = {}
-    for segment_id, _, waveform in items:
+    for segment_id, _, waveform, _ in items:
         inputs = extractor(waveform, sampling_rate=16_000, return_tensors="pt").input_values
         frames_TD = model.backbone.transformer(inputs).last_hidden_state[0]
         hidden = torch.tanh(model.head.dense(plain_pool(model, frames_TD)))
