@@ -1,12 +1,14 @@
-"""Checkpoints in the Hugging Face layout, from a folder or the hub: files to tensors by name.
+"""Checkpoints: files to tensors by name, from a folder in the Hugging Face layout or the hub.
 
 A folder has config.json, preprocessor_config.json and the weights: model.safetensors, or
 pytorch_model.bin, of which only tensors are read (torch's `weights_only`); either may be in parts
-with an index. Weights are float32 from here on, in whatever dtype they are stored.
+with an index. Weights are float32 from here on, in whatever dtype they are stored. The folder of a
+model that was trained here is a checkpoint too: its config.json has a `format`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import pickle
@@ -25,6 +27,9 @@ from ser_model import storage
 from ser_model.schema import ModelError
 
 HUB_SCHEME = "hf:"
+FORMAT = "serval"
+"""What config.json of a model that was trained here says of its format."""
+
 CONFIG_NAME = "config.json"
 PREPROCESSOR_NAME = "preprocessor_config.json"
 WEIGHTS_NAMES = ("model.safetensors", "pytorch_model.bin")
@@ -32,11 +37,14 @@ MAX_JSON_BYTES = 1 << 24
 MAX_WEIGHTS_BYTES = 1 << 34
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_WEIGHT_NORM = {
+_NEW_NAMES = {
     ".weight_g": ".parametrizations.weight.original0",
     ".weight_v": ".parametrizations.weight.original1",
+    ".LayerNorm.gamma": ".LayerNorm.weight",
+    ".LayerNorm.beta": ".LayerNorm.bias",
 }
-"""Names of a weight norm's two parts, as older versions of torch wrote them and as it does now."""
+"""Ends of names as older files have them, and as the libraries call the same weights now: a weight
+norm's two parts (torch before 2.0), and the norms of BERT's first release."""
 
 # What torch raises of bytes that are no pickle depends on the bytes.
 _UNREADABLE = (
@@ -54,7 +62,7 @@ class Checkpoint:
 
     Attributes:
         source: hub id or folder.
-        revision: commit of the hub's repository; None for a folder.
+        revision: commit of the hub's repository; of a trained model the SHA-256 of its weights.
         config: of config.json.
         do_normalize: of preprocessor_config.json; None where there is none, or it does not say.
         weights: by name, a weight norm's under torch's present names.
@@ -73,15 +81,21 @@ def read_checkpoint(source: str, revision: str | None = None) -> Checkpoint:
     Args:
         source: a folder (local or any URI), or ORG/NAME on the hub, `hf:` before it or not, with
             @REVISION behind it or not.
-        revision: commit, branch or tag of the hub's repository; None for the newest commit.
+        revision: commit, branch or tag of the hub's repository; of a trained model the SHA-256 of
+            its weights. None for whatever is there.
 
     Raises:
-        ModelError: it cannot be found or read.
+        ModelError: it cannot be found or read, or has not the weights of that SHA-256.
     """
+    wanted = revision
     hub_id, find, revision = locate(source, revision)
     config = _read_json(find, CONFIG_NAME, source)
     if config is None:
         raise ModelError(f"{source} has no {CONFIG_NAME}")
+    if config.get("format") == FORMAT:
+        revision = _sha256(find, source)
+        if wanted not in (None, revision):
+            raise ModelError(f"the weights of {source} are not those of revision {wanted}")
     preprocessor = _read_json(find, PREPROCESSOR_NAME, source) or {}
     do_normalize = preprocessor.get("do_normalize")
     return Checkpoint(
@@ -239,6 +253,14 @@ def _read_weights(find: Find, source: str) -> dict[str, Tensor]:
     raise ModelError(f"{source} has no weights: neither {' nor '.join(WEIGHTS_NAMES)}")
 
 
+def _sha256(find: Find, source: str) -> str:
+    """Return the SHA-256 of the weights' file."""
+    uri = find(WEIGHTS_NAMES[0])
+    if uri is None:
+        raise ModelError(f"{source} has no {WEIGHTS_NAMES[0]}")
+    return hashlib.sha256(storage.read_bytes(uri, max_bytes=MAX_WEIGHTS_BYTES)).hexdigest()
+
+
 def _read_parts(find: Find, index: Mapping[str, Any], source: str) -> dict[str, Tensor]:
     names = index.get("weight_map")
     if not isinstance(names, dict):
@@ -272,7 +294,7 @@ def _read_part(uri: str) -> dict[str, Tensor]:
 def _renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     renamed = {}
     for name, weight in weights.items():
-        for old, new in _WEIGHT_NORM.items():
+        for old, new in _NEW_NAMES.items():
             if name.endswith(old):
                 name = name.removesuffix(old) + new
         renamed[name] = weight

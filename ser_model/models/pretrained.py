@@ -4,26 +4,47 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from typing import Any, TypeAlias
+from collections.abc import Iterable
+from typing import Any, TypeAlias, TypeVar
+
+from torch import nn
 
 from ser_model.models.backbones import named_backbones
 from ser_model.models.base import EmotionModel, ModelConfig, build_model
-from ser_model.models.checkpoint import Checkpoint, fit, read_checkpoint
+from ser_model.models.checkpoint import FORMAT, Checkpoint, fit, read_checkpoint
+from ser_model.models.configuration import build
 from ser_model.models.speech_transformer import SpeechTransformer
 from ser_model.models.speech_transformer_config import SpeechTransformerConfig, config_from_library
+from ser_model.models.text_checkpoint import read_tokeniser
+from ser_model.models.text_transformer import TextTransformer
+from ser_model.models.text_transformer_config import (
+    TextTransformerConfig,
+    text_config_from_library,
+)
+from ser_model.models.tokeniser import make_tokeniser
 from ser_model.models.whisper_encoder import WhisperConfig, WhisperEncoder
 from ser_model.schema import ModelError
 
 logger = logging.getLogger(__name__)
 
-TransformerConfig: TypeAlias = SpeechTransformerConfig | WhisperConfig
+TransformerConfig: TypeAlias = SpeechTransformerConfig | WhisperConfig | TextTransformerConfig
+OfConfig = TypeVar("OfConfig", bound=TransformerConfig)
+Transformer: TypeAlias = SpeechTransformer | WhisperEncoder | TextTransformer
 
 CHOICES = (
     *("do_normalize", "layers", "pretrained", "revision"),
     *("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout"),
     *("layerdrop", "mask_time_prob", "mask_time_length"),
+    *("max_tokens", "special_tokens", "missing_transcript", "tokeniser_sha256"),
 )
 """Fields that a training chooses; all others are the architecture, and a checkpoint's is fixed."""
+
+_PROBES = {
+    SpeechTransformer: "feature_projection.projection.weight",
+    WhisperEncoder: "conv1.weight",
+    TextTransformer: "embeddings.word_embeddings.weight",
+}
+"""A weight of each family that no other has, and that a checkpoint has once."""
 
 _WHISPER_NAMES = {
     "hidden_size": "d_model",
@@ -39,40 +60,57 @@ _WHISPER_ONLY = {
 }
 
 
-def initial_model(config: ModelConfig, seed: int) -> EmotionModel:
+def initial_model(config: ModelConfig, seed: int, transcripts: Iterable[str] = ()) -> EmotionModel:
     """Return the model that a training begins with.
 
-    Where its backbone names a checkpoint (`pretrained`), the backbone has those weights, what the
+    Where a backbone names a checkpoint (`pretrained`), the backbone has those weights, what the
     checkpoint's preprocessor_config.json says of normalisation, and the commit that the hub
-    resolved as its `revision`. All else is random and depends on the seed alone.
+    resolved as its `revision`; a text backbone has its tokeniser too. All else is random and
+    depends on the seed alone.
+
+    Args:
+        config: with checkpoints named or not.
+        seed: of the random weights.
+        transcripts: of the training segments; of a text backbone without checkpoint, the vocabulary
+            is made of them.
 
     Raises:
         ModelError: the checkpoint cannot be read, has another architecture than the configuration
             says, or lacks a weight.
     """
-    backbone = config.backbone
-    if not isinstance(backbone, TransformerConfig) or backbone.pretrained is None:
-        return build_model(config, seed)
-    checkpoint = read_checkpoint(backbone.pretrained, backbone.revision)
-    model = build_model(dataclasses.replace(config, backbone=_agreed(backbone, checkpoint)), seed)
-    assert isinstance(model.backbone, SpeechTransformer | WhisperEncoder), "of such a configuration"
-    load_weights(model.backbone, checkpoint)
+    backbone, text = config.backbone, config.text
+    of_audio = of_text = tokeniser = None
+    if isinstance(backbone, SpeechTransformerConfig | WhisperConfig):
+        agreed, of_audio = _with_checkpoint(backbone)
+        config = dataclasses.replace(config, backbone=agreed)
+    if text is not None:
+        text, of_text = _with_checkpoint(text)
+        config = config.with_text(text)
+        if of_text is None:
+            tokeniser = make_tokeniser(transcripts, vocab_size=text.vocab_size)
+        else:
+            tokeniser = read_tokeniser(of_text)
+    model = build_model(config, seed, tokeniser)
+    for transformer, checkpoint in ((model.backbone, of_audio), (model.text, of_text)):
+        if transformer is not None and checkpoint is not None:
+            load_weights(transformer, checkpoint)
     return model
 
 
 def untrained(config: ModelConfig) -> ModelConfig:
     """Return the configuration of the same model with random weights all over."""
-    backbone = config.backbone
-    if not isinstance(backbone, TransformerConfig):
+    if isinstance(config.backbone, TransformerConfig):
+        backbone = dataclasses.replace(config.backbone, pretrained=None, revision=None)
+        config = dataclasses.replace(config, backbone=backbone)
+    if config.text is None:
         return config
-    backbone = dataclasses.replace(backbone, pretrained=None, revision=None)
-    return dataclasses.replace(config, backbone=backbone)
+    return config.with_text(dataclasses.replace(config.text, pretrained=None, revision=None))
 
 
 def load_backbone(
     source: str, *, num_hidden_layers: int | None = None
 ) -> SpeechTransformer | WhisperEncoder:
-    """Load a pretrained backbone, in eval mode.
+    """Load a pretrained backbone that hears, in eval mode.
 
     Args:
         source: a name of `backbones.yaml`, a hub id, or a folder in the Hugging Face layout.
@@ -99,8 +137,8 @@ def architecture_of(
     *,
     num_hidden_layers: int | None = None,
     do_normalize: bool | None = None,
-) -> TransformerConfig:
-    """Return the configuration of a checkpoint's backbone.
+) -> SpeechTransformerConfig | WhisperConfig:
+    """Return the configuration of a checkpoint's backbone that hears.
 
     Args:
         checkpoint: its config.json says all, but for normalisation.
@@ -124,7 +162,7 @@ def architecture_of(
         raise ModelError(f"{checkpoint.source} is no backbone that is built: {error}") from error
 
 
-def load_weights(backbone: SpeechTransformer | WhisperEncoder, checkpoint: Checkpoint) -> list[str]:
+def load_weights(backbone: nn.Module, checkpoint: Checkpoint) -> list[str]:
     """Give a backbone a checkpoint's weights; return the names of those that it has no use for.
 
     The frame that SpecAugment writes over others, which only training uses, stays random where the
@@ -133,8 +171,8 @@ def load_weights(backbone: SpeechTransformer | WhisperEncoder, checkpoint: Check
     Raises:
         ModelError: a weight of the backbone is missing or has another shape.
     """
-    is_whisper = isinstance(backbone, WhisperEncoder)
-    probe = "conv1.weight" if is_whisper else "feature_projection.projection.weight"
+    assert isinstance(backbone, Transformer), "others have no checkpoints"
+    probe = next(name for kind, name in _PROBES.items() if isinstance(backbone, kind))
     expected = backbone.transformer.state_dict()
     if not any(name.endswith("masked_spec_embed") for name in checkpoint.weights):
         expected.pop("masked_spec_embed", None)
@@ -146,16 +184,50 @@ def load_weights(backbone: SpeechTransformer | WhisperEncoder, checkpoint: Check
     return left_over
 
 
-def _agreed(config: TransformerConfig, checkpoint: Checkpoint) -> TransformerConfig:
+def _with_checkpoint(config: OfConfig) -> tuple[OfConfig, Checkpoint | None]:
+    """Return a backbone's configuration as its checkpoint completes it, and the checkpoint."""
+    if config.pretrained is None:
+        return config, None
+    checkpoint = read_checkpoint(config.pretrained, config.revision)
+    return _agreed(config, checkpoint), checkpoint
+
+
+def _found(config: TransformerConfig, checkpoint: Checkpoint) -> TransformerConfig:
+    """Return what a checkpoint says of the backbone that is asked for."""
+    depth = config.num_hidden_layers
+    if checkpoint.config.get("format") == FORMAT:
+        return _backbone_of_trained(checkpoint, config)
+    if isinstance(config, TextTransformerConfig):
+        try:
+            return text_config_from_library(checkpoint.config, num_hidden_layers=depth)
+        except ValueError as error:
+            raise ModelError(f"{checkpoint.source} is no text backbone: {error}") from error
+    return architecture_of(
+        checkpoint,
+        num_hidden_layers=depth,
+        do_normalize=getattr(config, "do_normalize", None),
+    )
+
+
+def _backbone_of_trained(checkpoint: Checkpoint, config: TransformerConfig) -> TransformerConfig:
+    """Return the backbone of a model that was trained here, with fewer layers where asked for."""
+    mapping = {name: value for name, value in checkpoint.config.items() if name != "format"}
+    try:
+        trained = build(ModelConfig, mapping)
+    except ValueError as error:
+        raise ModelError(f"{checkpoint.source} is no model that Serval knows: {error}") from error
+    for backbone in (trained.backbone, trained.text):
+        if isinstance(backbone, type(config)):
+            depth = min(config.num_hidden_layers, backbone.num_hidden_layers)
+            found: TransformerConfig = dataclasses.replace(backbone, num_hidden_layers=depth)
+            return found
+    raise ModelError(f"{checkpoint.source} has no backbone of the kind {config.kind!r}")
+
+
+def _agreed(config: OfConfig, checkpoint: Checkpoint) -> OfConfig:
     """Return the configuration with what only the checkpoint knows, once both agree on the rest."""
     given: dict[str, Any] = dataclasses.asdict(config)
-    found: dict[str, Any] = dataclasses.asdict(
-        architecture_of(
-            checkpoint,
-            num_hidden_layers=config.num_hidden_layers,
-            do_normalize=given.get("do_normalize"),
-        )
-    )
+    found: dict[str, Any] = dataclasses.asdict(_found(config, checkpoint))
     differing = [
         f"{name} is {value!r}, there {found.get(name)!r}"
         for name, value in given.items()

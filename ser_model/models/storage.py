@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ser_model import storage
 from ser_model.models.base import EmotionModel, ModelConfig
+from ser_model.models.checkpoint import FORMAT
 from ser_model.models.configuration import build
 from ser_model.models.egemaps import EgemapsConfig
 from ser_model.models.hugging_face import is_hugging_face, load_hugging_face_model
@@ -27,7 +28,6 @@ from ser_model.schema import ModelError
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
-FORMAT = "serval"
 MAX_WEIGHTS_BYTES = 1 << 34
 _MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
 

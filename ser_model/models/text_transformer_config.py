@@ -48,9 +48,10 @@ class TextTransformerConfig:
         missing_transcript: what becomes of a segment without transcript: it is rejected (reject),
             or its text is taken to be empty (empty).
         tokeniser_sha256: of the model's `tokenizer.json`; null until there is one.
-        pretrained: where training begins: a hub id, a folder in the Hugging Face layout, or a
-            trained model; null for random weights and a vocabulary of the training transcripts.
-        revision: commit of the hub's repository; null until the hub has resolved one.
+        pretrained: where training begins: a hub id, a folder in the Hugging Face layout, or that of
+            a trained model; null for random weights and a vocabulary of the training transcripts.
+        revision: commit of the hub's repository, or SHA-256 of the trained model's weights; null
+            until it is known.
     """
 
     kind: Literal["text_transformer"] = "text_transformer"

@@ -44,9 +44,10 @@ class WhisperConfig:
         attention_dropout: dropout of attention weights in training.
         activation_dropout: dropout inside the feed-forward layers in training.
         layers: the top layer's frames (top), or a weighted sum over all layers (weighted_sum).
-        pretrained: where training begins: a hub id or a folder in the Hugging Face layout; null for
-            random weights.
-        revision: commit of the hub's repository; null until the hub has resolved one.
+        pretrained: where training begins: a hub id, a folder in the Hugging Face layout, or that of
+            a trained model; null for random weights.
+        revision: commit of the hub's repository, or SHA-256 of the trained model's weights; null
+            until it is known.
     """
 
     kind: Literal["whisper"] = "whisper"
