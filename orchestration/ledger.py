@@ -172,7 +172,11 @@ class Ledger:
         return Commit.read(uri)
 
     def complete(
-        self, num_segments_by_shard: Sequence[int], conditions: Sequence[str]
+        self,
+        num_segments_by_shard: Sequence[int],
+        conditions: Sequence[str],
+        *,
+        note: Mapping[str, object] | None = None,
     ) -> dict[str, Any]:
         """Verify that every segment is accounted for exactly once, then declare the run complete.
 
@@ -184,6 +188,7 @@ class Ledger:
         Args:
             num_segments_by_shard: how many segments each planned shard holds.
             conditions: the conditions that each of them was scored under.
+            note: what run.json says besides, of how the run was made.
 
         Returns:
             The final content of run.json.
@@ -211,6 +216,7 @@ class Ledger:
         self._check_counts(commits, num_segments_by_shard)
         run = {
             **read_run(self.run_uri),
+            **(note or {}),
             "status": "complete",
             "conditions": list(conditions),
             "counts": count(commits),

@@ -45,6 +45,12 @@ def tracking_uri() -> str:
     return uri if path is None else f"sqlite:///{path.absolute()}"
 
 
+def exists() -> bool:
+    """Tell whether there is a store, so that one need not be made to find nothing in it."""
+    path = _sqlite_path(tracking_uri())
+    return path is None or path.exists()
+
+
 def shown_uri() -> str:
     """Return the tracking URI for people: without user and password."""
     return re.sub(r"//[^/@]*@", "//", tracking_uri())

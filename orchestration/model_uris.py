@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
@@ -12,7 +13,7 @@ from ser_model.models.base import EmotionModel, build_model
 from ser_model.models.checkpoint import HUB_SCHEME, hub_revision
 from ser_model.models.onnx_model import ONNX_SCHEME, OnnxModel, load_onnx_model
 from ser_model.models.pretrained import untrained
-from ser_model.models.storage import CONFIG_NAME, load_model, weights_sha256
+from ser_model.models.storage import CONFIG_NAME, WEIGHTS_NAME, load_model, weights_sha256
 from ser_model.schema import DIMENSIONS, ModelError
 from ser_model.training.recipe import Recipe, list_recipes, load_recipe
 
@@ -80,6 +81,24 @@ def resolve_model(uri: str) -> ResolvedModel:
     if storage.exists(storage.join(uri, CONFIG_NAME)):
         return _resolve_folder(uri)
     raise ModelError(f"no model {uri!r}; known are: {KNOWN_URIS}")
+
+
+def size_on_disk(uri: str) -> int | None:
+    """Return the bytes of a model's weights; None where no file of them is at hand."""
+    try:
+        if uri.startswith(REGISTRY_SCHEME):
+            found = find_version(uri) if mlflow_store.exists() else None
+            folder = None if found is None else found[1]
+        else:
+            folder = None if uri.startswith((RANDOM_SCHEME, HUB_SCHEME)) else uri
+        if folder is None or folder.startswith(mlflow_store.SERVER_SCHEME):
+            return None
+        is_onnx = folder.startswith(ONNX_SCHEME)
+        file = folder.removeprefix(ONNX_SCHEME) if is_onnx else storage.join(folder, WEIGHTS_NAME)
+        with storage.open_binary(file) as stream:
+            return stream.seek(0, io.SEEK_END)
+    except (ModelError, OSError):
+        return None
 
 
 def _resolve_registered(uri: str) -> ResolvedModel:

@@ -155,6 +155,10 @@ class _Totals:
         self.workload += report.workload
         self.times += report.times
 
+    def speed(self) -> dict[str, float]:
+        """Return what run.json keeps of how long the model took, of all workers together."""
+        return {"audio_s": self.audio_s, "model_s": self.times.score_s}
+
 
 def _finish(job: _Job, description: Mapping[str, object]) -> tuple[dict[str, Any], _Totals]:
     """Score what is not committed yet, then verify the whole and complete the run."""
@@ -195,4 +199,5 @@ def _finish(job: _Job, description: Mapping[str, object]) -> tuple[dict[str, Any
             totals.scoring_s = time.monotonic() - started
             totals.num_workers = workers.num_workers
     num_segments_by_shard = [job.plan.num_segments_of(n) for n in range(job.plan.num_shards)]
-    return job.ledger.complete(num_segments_by_shard, [CLEAN]), totals
+    note = {"speed": totals.speed()} if tasks else {}
+    return job.ledger.complete(num_segments_by_shard, [CLEAN], note=note), totals

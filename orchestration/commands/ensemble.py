@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's actions."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_vote(actions.add_parser("vote", help="runs of the members to a run of their vote"))
+    _add_search(actions.add_parser("search", help="which members vote best together"))
     for action in actions.choices.values():
         # Also behind the action, where people write it; cli.py declares it in front.
         action.add_argument(
@@ -39,6 +40,37 @@ def _add_vote(parser: argparse.ArgumentParser) -> None:
     _add_vote_option(parser)
 
 
+def _add_search(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", metavar="RUN", nargs="+", help=_RUN_HELP)
+    parser.add_argument(
+        "--metadata", required=True, metavar="M", help="manifest, or table with segment_id"
+    )
+    parser.add_argument(
+        "--size",
+        default="3,5",
+        metavar="N,N",
+        help="how many members an ensemble may have (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--split",
+        choices=("dev", "test"),
+        default="dev",
+        help="what to choose on; a choice on test is biased, and says so (default: %(default)s)",
+    )
+    _add_vote_option(parser)
+    parser.add_argument(
+        "--truth-range", default="0:1", metavar="LOW:HIGH", help="scale of the truth (default: 0:1)"
+    )
+    parser.add_argument(
+        "--replicates",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="of the bootstrap (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+
+
 def _add_vote_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vote",
@@ -49,7 +81,7 @@ def _add_vote_option(parser: argparse.ArgumentParser) -> None:
 
 
 def _vote(args: argparse.Namespace) -> Summary:
-    from orchestration.ensembling import vote_on_runs
+    from orchestration.ensembles.voting import vote_on_runs
 
     summary = vote_on_runs(args.runs, args.output, vote=args.vote, beam_options=args.beam_options)
     members = summary.num_rejected_by_member
@@ -62,4 +94,31 @@ def _vote(args: argparse.Namespace) -> Summary:
     return Summary(text="\n".join(lines), data=dataclasses.asdict(summary))
 
 
-_ACTIONS = {"vote": _vote}
+def _search(args: argparse.Namespace) -> Summary:
+    from orchestration.ensembles.choice import search_ensembles
+    from orchestration.ensembles.search_text import search_data, search_text
+    from ser_model.manifest import parse_truth_range
+
+    result = search_ensembles(
+        args.runs,
+        args.metadata,
+        sizes=_sizes(args.size),
+        split=args.split,
+        vote=args.vote,
+        truth_range=parse_truth_range(args.truth_range),
+        num_replicates=args.replicates,
+        seed=args.seed,
+    )
+    return Summary(text=search_text(result), data=search_data(result))
+
+
+def _sizes(text: str) -> list[int]:
+    from ser_model.schema import ConfigError
+
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise ConfigError(f"--size {text!r} is not N or N,N")
+    return [int(part) for part in parts]
+
+
+_ACTIONS = {"vote": _vote, "search": _search}

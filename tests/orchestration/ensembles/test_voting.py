@@ -13,7 +13,7 @@ import pytest
 from orchestration.auditing import audit_runs
 from orchestration.commits import RunIdentity
 from orchestration.committed import committed_files, content_hash
-from orchestration.ensembling import vote_on_runs
+from orchestration.ensembles.voting import vote_on_runs
 from orchestration.exporting import export
 from orchestration.ledger import Ledger
 from ser_model.schema import CLEAN, Prediction, Reason, Rejection, RunError, Stage, UnfinishedError

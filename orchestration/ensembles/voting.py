@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestration.commits import RunIdentity, read_run
+from orchestration.ensembles.members import ENSEMBLE_SCHEME, Members, choose_vote, find_members
 from orchestration.ledger import Ledger
-from orchestration.members import ENSEMBLE_SCHEME, Members, choose_vote, find_members
 from ser_model import storage
 from ser_model.schema import UnfinishedError
 from ser_model.voting import Vote, members_sha256
