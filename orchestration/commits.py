@@ -16,7 +16,7 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestration.tables import Provenance
+from orchestration.tables import Product, Provenance
 from ser_model import storage
 from ser_model.schema import SCHEMA_VERSION, RunError
 
@@ -34,7 +34,7 @@ def code_version() -> str:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RunIdentity:
-    """All that a score depends on. A run is resumed only where all of it is the same.
+    """All that a row depends on. A run is resumed only where all of it is the same.
 
     Attributes:
         model_uri: the model, pinned to a version.
@@ -46,6 +46,7 @@ class RunIdentity:
         source_sha256: hash of the segments and of how they are cut into shards.
         num_segments: segments in the source.
         num_shards: shards that they are cut into.
+        product: what is made of each segment: predictions or transcripts.
         code_version: version of Serval.
         schema_version: version of the tables.
     """
@@ -59,6 +60,7 @@ class RunIdentity:
     source_sha256: str
     num_segments: int
     num_shards: int
+    product: Product = "predictions"
     code_version: str = dataclasses.field(default_factory=code_version)
     schema_version: int = SCHEMA_VERSION
 
@@ -89,13 +91,15 @@ class Commit:
         shard: its number in the plan.
         attempt: the name of the attempt.
         identity_sha256: hash of the identity of the run.
-        predictions_file: file of schema.PREDICTIONS below the run's folder; None if there are none.
+        predictions_file: file of what was made (schema.PREDICTIONS, or schema.TRANSCRIPTS) below
+            the run's folder; None if there is none.
         rejections_file: file of schema.REJECTIONS; None if there are none.
         num_predictions: rows of the one.
         num_rejections: rows of the other.
         num_rejections_by_reason: rejections by their reason code.
         audio_s: seconds of audio that were scored.
         content_sha256: hash of all rows.
+        num_by_transcriber: transcripts by who made them; none in a run of predictions.
     """
 
     condition: str
@@ -109,6 +113,7 @@ class Commit:
     num_rejections_by_reason: Mapping[str, int]
     audio_s: float
     content_sha256: str
+    num_by_transcriber: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def num_segments(self) -> int:
@@ -141,6 +146,7 @@ COMMITS = pa.schema(
         pa.field("num_rejections_by_reason", pa.map_(pa.string(), pa.int64()), nullable=False),
         pa.field("audio_s", pa.float64(), nullable=False),
         pa.field("content_sha256", pa.string(), nullable=False),
+        pa.field("num_by_transcriber", pa.map_(pa.string(), pa.int64()), nullable=False),
     ]
 )
 """A row of a table of records: a copy of one Commit."""
@@ -188,12 +194,12 @@ def read_commits(run_uri: str, condition: str, shards: Iterable[int]) -> list[Co
 
 def commits_table(commits: Sequence[Commit]) -> pa.Table:
     """Return records as rows of COMMITS."""
-    columns = [
-        pa.array([getattr(commit, field.name) for commit in commits], field.type)
-        if field.name != "num_rejections_by_reason"
-        else pa.array([sorted(c.num_rejections_by_reason.items()) for c in commits], field.type)
-        for field in COMMITS
-    ]
+    columns = []
+    for field in COMMITS:
+        values = [getattr(commit, field.name) for commit in commits]
+        if pa.types.is_map(field.type):
+            values = [sorted(counts.items()) for counts in values]
+        columns.append(pa.array(values, field.type))
     return pa.Table.from_arrays(columns, schema=COMMITS)
 
 
@@ -207,22 +213,30 @@ def combined_sha256(commits: pa.Table) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def count(commits: pa.Table) -> dict[str, object]:
+def count(commits: pa.Table, product: Product) -> dict[str, object]:
     """Add up what rows of COMMITS say, for run.json."""
-    num_predictions, num_rejections = (
+    num_made, num_rejections = (
         pc.sum(commits[name], min_count=0).as_py() for name in ("num_predictions", "num_rejections")
     )
-    by_reason: Counter[str] = Counter()
     with_rejections = commits.filter(pc.greater(commits["num_rejections"], 0))
-    for reasons in with_rejections["num_rejections_by_reason"].to_pylist():
-        by_reason.update(dict(reasons))
-    return {
-        "num_segments": num_predictions + num_rejections,
-        "num_predictions": num_predictions,
+    counts: dict[str, object] = {
+        "num_segments": num_made + num_rejections,
+        f"num_{product}": num_made,
         "num_rejections": num_rejections,
-        "num_rejections_by_reason": dict(sorted(by_reason.items())),
+        "num_rejections_by_reason": _added_up(with_rejections["num_rejections_by_reason"]),
         "audio_s": math.fsum(commits["audio_s"].to_pylist()),
     }
+    if product == "transcripts":
+        counts["num_by_transcriber"] = _added_up(commits["num_by_transcriber"])
+    return counts
+
+
+def _added_up(maps: pa.ChunkedArray) -> dict[str, int]:
+    """Add up counts by name, in the order of the names."""
+    added: Counter[str] = Counter()
+    for counts in maps.to_pylist():
+        added.update(dict(counts))
+    return dict(sorted(added.items()))
 
 
 def read_run(run_uri: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from orchestration.commits import NUM_READERS, combined_sha256, read_run, shard_name
 from orchestration.rollups import read_complete_commits
 from orchestration.table_hash import table_sha256
-from orchestration.tables import predictions_schema
+from orchestration.tables import Product, product_schema
 from ser_model import storage
 from ser_model.schema import REJECTIONS, RunError
 
@@ -23,24 +23,36 @@ class CommittedRun:
 
     Attributes:
         run: the content of run.json.
-        predictions: URIs of the Parquet files of predictions, in the order of the shards.
+        product: what the run made of its segments.
+        schema: the columns of that.
+        predictions: URIs of the Parquet files of it, in the order of the shards.
         rejections: those of rejections.
     """
 
     run: Mapping[str, Any]
+    product: Product
+    schema: pa.Schema
     predictions: tuple[str, ...]
     rejections: tuple[str, ...]
 
 
-def committed_files(run_uri: str) -> CommittedRun:
+def committed_files(run_uri: str, product: Product | None = "predictions") -> CommittedRun:
     """Find the files of a complete run that count.
 
+    Args:
+        run_uri: folder of the run.
+        product: what the run must have made of its segments; None for anything.
+
     Raises:
-        RunError: the run is absent, incomplete or damaged.
+        RunError: the run is absent, incomplete or damaged, or made something else.
     """
     run = read_run(run_uri)
+    made: Product = run.get("identity", {}).get("product", "predictions")
+    command = "serval transcribe" if made == "transcripts" else "serval score"
+    if product not in (None, made):
+        raise RunError(f"{run_uri} holds {made} (of `{command}`), not {product}")
     if run.get("status") != "complete":
-        raise RunError(f"{run_uri} is not complete; run the same `serval score` again to finish it")
+        raise RunError(f"{run_uri} is not complete; run the same `{command}` again to finish it")
     commits = read_complete_commits(run_uri, run)
     if combined_sha256(commits) != run["content_sha256"]:
         raise RunError(f"{run_uri}: its commit records changed after it was complete")
@@ -48,7 +60,13 @@ def committed_files(run_uri: str) -> CommittedRun:
         tuple(storage.join(run_uri, file) for file in commits[column].to_pylist() if file)
         for column in ("predictions_file", "rejections_file")
     )
-    return CommittedRun(run=run, predictions=predictions, rejections=rejections)
+    return CommittedRun(
+        run=run,
+        product=made,
+        schema=product_schema(made, embeddings=run["identity"]["embeddings"]),
+        predictions=predictions,
+        rejections=rejections,
+    )
 
 
 def content_hash(run_uri: str) -> str:
@@ -59,12 +77,11 @@ def content_hash(run_uri: str) -> str:
     Raises:
         RunError: the run is absent or incomplete, or a file does not hold what was committed.
     """
-    run = committed_files(run_uri).run
-    schema = predictions_schema(embeddings=run["identity"]["embeddings"])
-    commits = read_complete_commits(run_uri, run)
+    committed = committed_files(run_uri, product=None)
+    commits = read_complete_commits(run_uri, committed.run)
 
     def check(row: int) -> None:
-        _check_content(run_uri, commits.slice(row, 1).to_pylist()[0], schema)
+        _check_content(run_uri, commits.slice(row, 1).to_pylist()[0], committed.schema)
 
     with ThreadPoolExecutor(NUM_READERS) as readers:
         for _ in readers.map(check, range(commits.num_rows)):

@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 
 from orchestration.commits import NUM_READERS
 from orchestration.committed import committed_files
-from orchestration.tables import predictions_schema
 from ser_model import storage
 from ser_model.large_file import write_large
 from ser_model.schema import REJECTIONS, ConfigError
@@ -32,7 +31,7 @@ def export(run_uri: str, file: str, *, rejections: bool = False) -> int:
     Args:
         run_uri: folder of the run.
         file: .parquet, .csv or .jsonl; CSV holds maps and lists as JSON.
-        rejections: the rejections instead of the predictions.
+        rejections: the rejections instead of what was made.
 
     Returns:
         How many rows there are.
@@ -44,9 +43,8 @@ def export(run_uri: str, file: str, *, rejections: bool = False) -> int:
     extension = PurePosixPath(storage.name(file)).suffix.lower()
     if extension not in WRITERS:
         raise ConfigError(f"{file}: the name must end in one of {', '.join(WRITERS)}")
-    committed = committed_files(run_uri)
-    embeddings = committed.run["identity"]["embeddings"]
-    schema = REJECTIONS if rejections else predictions_schema(embeddings=embeddings)
+    committed = committed_files(run_uri, product=None)
+    schema = REJECTIONS if rejections else committed.schema
     tables = _read_in_order(committed.rejections if rejections else committed.predictions)
     num_rows = 0
 

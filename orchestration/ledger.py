@@ -3,7 +3,8 @@
 A run is a folder, in any storage:
 
     run.json                                        identity, status, counts; "complete" at the end
-    data/CONDITION/shard-00000.ATTEMPT.predictions.parquet    what one attempt at a shard wrote
+    data/CONDITION/shard-00000.ATTEMPT.predictions.parquet    what one attempt at a shard wrote;
+                                                    or transcripts, in a run of those
     data/CONDITION/shard-00000.ATTEMPT.rejections.parquet
     commits/CONDITION/shard-00000.json              which attempt counts
     commits/CONDITION/rollup-UUID.parquet           copies of many such records (see `rollups`)
@@ -37,12 +38,9 @@ from orchestration.commits import (
 )
 from orchestration.rollups import RollUps, write_commits
 from orchestration.table_hash import table_sha256
-from orchestration.tables import (
-    predictions_table,
-    rejections_table,
-)
+from orchestration.tables import Outcome, product_table, rejections_table
 from ser_model import storage
-from ser_model.schema import Prediction, Rejection, RunError, UnfinishedError
+from ser_model.schema import Rejection, RunError, Transcript, UnfinishedError
 
 
 class Ledger:
@@ -120,7 +118,7 @@ class Ledger:
         shard: int,
         attempt: str,
         segment_ids: Sequence[str],
-        outcomes: Sequence[Prediction | Rejection],
+        outcomes: Sequence[Outcome],
     ) -> Commit:
         """Write what one attempt at a shard found, and make it count if no other attempt does.
 
@@ -129,7 +127,7 @@ class Ledger:
             shard: number of the shard.
             attempt: a name that no other attempt has.
             segment_ids: the segments of the shard.
-            outcomes: a prediction or a rejection for each of them.
+            outcomes: what was made of each of them, or a rejection.
 
         Returns:
             The record that counts: this attempt's, or that of one which was first.
@@ -138,12 +136,11 @@ class Ledger:
             RunError: the outcomes are not those of the segments, each exactly once.
         """
         _check_outcomes(shard, condition, segment_ids, outcomes)
-        predictions = [o for o in outcomes if isinstance(o, Prediction)]
         rejections = [o for o in outcomes if isinstance(o, Rejection)]
-        provenance = self.identity.provenance()
+        provenance, product = self.identity.provenance(), self.identity.product
         tables = {
-            "predictions": predictions_table(
-                predictions, provenance, embeddings=self.identity.embeddings
+            product: product_table(
+                product, outcomes, provenance, embeddings=self.identity.embeddings
             ),
             "rejections": rejections_table(rejections, provenance),
         }
@@ -158,13 +155,16 @@ class Ledger:
             shard=shard,
             attempt=attempt,
             identity_sha256=self.identity.sha256(),
-            predictions_file=files["predictions"],
+            predictions_file=files[product],
             rejections_file=files["rejections"],
-            num_predictions=len(predictions),
+            num_predictions=tables[product].num_rows,
             num_rejections=len(rejections),
             num_rejections_by_reason=dict(Counter(r.reason.value for r in rejections)),
-            audio_s=sum(p.duration_s for p in predictions),
+            audio_s=sum(o.duration_s for o in outcomes if not isinstance(o, Rejection)),
             content_sha256=table_sha256(*tables.values()),
+            num_by_transcriber=dict(
+                Counter(o.transcriber for o in outcomes if isinstance(o, Transcript))
+            ),
         )
         uri = commit_uri(self.run_uri, condition, shard)
         if storage.create_if_absent(uri, storage.to_json_bytes(dataclasses.asdict(commit))):
@@ -219,7 +219,7 @@ class Ledger:
             **(note or {}),
             "status": "complete",
             "conditions": list(conditions),
-            "counts": count(commits),
+            "counts": count(commits, self.identity.product),
             "content_sha256": combined_sha256(commits),
             "commits_sha256": write_commits(self.run_uri, commits),
         }
@@ -247,7 +247,7 @@ def _check_outcomes(
     shard: int,
     condition: str,
     segment_ids: Sequence[str],
-    outcomes: Sequence[Prediction | Rejection],
+    outcomes: Sequence[Outcome],
 ) -> None:
     found = Counter((outcome.segment_id, outcome.condition) for outcome in outcomes)
     planned = Counter((segment_id, condition) for segment_id in segment_ids)

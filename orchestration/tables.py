@@ -1,8 +1,9 @@
-"""Predictions and rejections as Arrow tables."""
+"""Predictions, transcripts and rejections as Arrow tables."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias
 
 import pyarrow as pa
 
@@ -11,12 +12,39 @@ from ser_model.schema import (
     EMBEDDING,
     PREDICTIONS,
     REJECTIONS,
+    TRANSCRIPTS,
     Prediction,
     Rejection,
+    Transcript,
 )
+
+Product: TypeAlias = Literal["predictions", "transcripts"]
+"""What a run makes of its segments."""
+
+Outcome: TypeAlias = Prediction | Transcript | Rejection
+"""What becomes of a segment."""
 
 Provenance = Mapping[str, str | int]
 """The values of the columns that are the same in every row of a run, by column name."""
+
+
+def product_schema(product: Product, *, embeddings: bool) -> pa.Schema:
+    """Return the columns of what a run makes."""
+    return TRANSCRIPTS if product == "transcripts" else predictions_schema(embeddings=embeddings)
+
+
+def product_table(
+    product: Product,
+    outcomes: Sequence[Outcome],
+    provenance: Provenance,
+    *,
+    embeddings: bool = False,
+) -> pa.Table:
+    """Return what was made as rows of `product_schema`; rejections are left out."""
+    if product == "transcripts":
+        return transcripts_table([o for o in outcomes if isinstance(o, Transcript)], provenance)
+    predictions = [o for o in outcomes if isinstance(o, Prediction)]
+    return predictions_table(predictions, provenance, embeddings=embeddings)
 
 
 def predictions_schema(*, embeddings: bool) -> pa.Schema:
@@ -42,6 +70,19 @@ def predictions_table(
     for number, dimension in enumerate(DIMENSIONS):
         columns[dimension] = [row.dimensions and row.dimensions[number] for row in rows]
     return _table(columns, len(rows), provenance, predictions_schema(embeddings=embeddings))
+
+
+def transcripts_table(transcripts: Sequence[Transcript], provenance: Provenance) -> pa.Table:
+    """Return transcripts as rows of schema.TRANSCRIPTS, sorted by segment."""
+    rows = sorted(transcripts, key=lambda t: (t.segment_id, t.condition))
+    columns: dict[str, list[object]] = {
+        "segment_id": [row.segment_id for row in rows],
+        "condition": [row.condition for row in rows],
+        "transcript": [row.transcript for row in rows],
+        "transcriber": [row.transcriber for row in rows],
+        "duration_s": [row.duration_s for row in rows],
+    }
+    return _table(columns, len(rows), provenance, TRANSCRIPTS)
 
 
 def rejections_table(rejections: Sequence[Rejection], provenance: Provenance) -> pa.Table:

@@ -19,13 +19,16 @@ from orchestration.tables import predictions_table
 from ser_model import storage
 from ser_model.schema import (
     CLEAN,
+    MANIFEST,
     PREDICTIONS,
     REJECTIONS,
+    TRANSCRIPTS,
     Prediction,
     Reason,
     Rejection,
     RunError,
     Stage,
+    Transcript,
     UnfinishedError,
 )
 
@@ -117,6 +120,39 @@ def test_the_rows_follow_the_schemas_and_say_where_they_come_from(ledger: Ledger
         assert row["model_uri"] == "models:/demo/1"
         assert (row["weights_sha256"], row["dtype"], row["schema_version"]) == ("abc", "float32", 1)
         assert re.fullmatch(r"\d+\.\d+\.\d+", row["code_version"])
+
+
+def test_a_run_of_transcripts_is_kept_likewise(folder: str) -> None:
+    made = identity(product="transcripts")
+    ledger = Ledger(storage.join(folder, "run"), made)
+    ledger.start({})
+    transcripts = [
+        Transcript(
+            segment_id=segment_id,
+            condition=CLEAN,
+            duration_s=1.5,
+            transcript=f'"{segment_id}",\nsaid she',
+            transcriber=MANIFEST if segment_id == "a" else "hf:a/b@1",
+        )
+        for segment_id in "acde"
+    ]
+    for shard, ids in enumerate(SHARDS):
+        outcomes = [o for o in (*transcripts, outcome("b")) if o.segment_id in ids]
+        ledger.commit(condition=CLEAN, shard=shard, attempt="x", segment_ids=ids, outcomes=outcomes)
+    counts = complete(ledger)["counts"]
+    assert (counts["num_transcripts"], counts["num_rejections"]) == (4, 1)
+    assert counts["num_by_transcriber"] == {"hf:a/b@1": 3, MANIFEST: 1}
+    committed = committed_files(ledger.run_uri, product="transcripts")
+    assert committed.schema == TRANSCRIPTS
+    tables = [storage.read_table(uri) for uri in committed.predictions]
+    assert [table.schema for table in tables] == [TRANSCRIPTS] * 2
+    found = {row["segment_id"]: row["transcript"] for row in rows(committed) if "transcript" in row}
+    assert found == {t.segment_id: t.transcript for t in transcripts}
+    assert content_hash(ledger.run_uri) == committed.run["content_sha256"]
+    with pytest.raises(RunError, match=r"holds transcripts \(of `serval transcribe`\)"):
+        committed_files(ledger.run_uri)
+    with pytest.raises(RunError, match=r"another product \(there transcripts, now predictions\)"):
+        Ledger(ledger.run_uri, identity()).start({})
 
 
 def test_a_zombie_that_comes_after_the_commit_stays_invisible(ledger: Ledger) -> None:

@@ -195,14 +195,24 @@ def test_records_survive_the_table() -> None:
 
 
 def test_counts_add_up_over_shards() -> None:
-    assert count(commits_table([record(shard) for shard in range(6)])) == {
+    table = commits_table([record(shard) for shard in range(6)])
+    assert count(table, "predictions") == {
         "num_segments": 66,
         "num_predictions": 60,
         "num_rejections": 6,
         "num_rejections_by_reason": {"not_audio": 4, "too_short": 2},
         "audio_s": math.fsum(0.1 * shard for shard in range(6)),
     }
-    assert count(commits_table([]))["num_segments"] == 0
+    assert count(commits_table([]), "predictions")["num_segments"] == 0
+
+
+def test_transcripts_are_counted_by_who_made_them() -> None:
+    made = [{"manifest": 7, "hf:a/b@1": 3}, {}, {"hf:a/b@1": 10}]
+    commits = [record(number, num_by_transcriber=counts) for number, counts in enumerate(made)]
+    counts = count(commits_table(commits), "transcripts")
+    assert (counts["num_transcripts"], counts["num_segments"]) == (30, 33)
+    assert counts["num_by_transcriber"] == {"hf:a/b@1": 13, "manifest": 7}
+    assert "num_predictions" not in counts
 
 
 def test_the_hash_of_a_run_forgets_the_order_but_no_shard() -> None:
