@@ -1,4 +1,4 @@
-"""The scoring worker: reads a shard, scores it, commits it.
+"""The scoring worker: reads a shard, scores or transcribes it, commits it.
 
 An ordinary class: `cluster` wraps it by ray.remote, tests and ``--local`` call it as it is. Only
 shard descriptors go in and counts come out; weights and predictions never cross Ray.
@@ -19,19 +19,25 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, TypeAlias, cast
 
 import torch
 
 from orchestration.commits import Commit, RunIdentity
 from orchestration.ledger import Ledger
 from orchestration.read_ahead import ReadAhead, StoppedError
-from orchestration.shard_plan import Exclusion, SegmentAudio, Shard
+from orchestration.shard_plan import Exclusion, SegmentAudio, Shard, TextShard
+from orchestration.tables import Outcome
 from ser_model.batch_runner import Workload
 from ser_model.batching import Item
 from ser_model.models.base import Scorer
+from ser_model.models.transcriber import Transcriber
 from ser_model.predict import Predictor
-from ser_model.schema import Prediction, Rejection, SegmentError, Stage
+from ser_model.schema import Rejection, SegmentError, Stage
+from ser_model.transcribe import TranscriptRunner
+
+Runner: TypeAlias = Predictor | TranscriptRunner
+"""What takes segments through a model."""
 
 SHARDS_IN_FLIGHT = 3
 """Shards that a worker has been given: one is read, one scored, one written."""
@@ -40,7 +46,7 @@ SHARDS_IN_FLIGHT = 3
 class ModelSource(Protocol):
     """Where a model comes from: a small record that workers fetch the weights by."""
 
-    def load(self) -> Scorer:
+    def load(self) -> Scorer | Transcriber:
         """Fetch and build the model."""
 
 
@@ -101,13 +107,13 @@ class ShardReport:
 class _Scored:
     """What the scoring thread made of a shard."""
 
-    outcomes: list[Prediction | Rejection]
+    outcomes: list[Outcome]
     workload: Workload
     score_s: float
 
 
 class ScoringActor:
-    """Scores shards of one run with one model on one device."""
+    """Scores shards of one run with one model on one device; or transcribes them."""
 
     def __init__(
         self, *, model: ModelSource, run_uri: str, identity: RunIdentity, device: str
@@ -121,13 +127,21 @@ class ScoringActor:
         self._reading: set[ReadAhead] = set()
 
     @cached_property
-    def _predictor(self) -> Predictor:
+    def _runner(self) -> Runner:
         # The number of threads is part of the run's identity, not of the machine: the order of sums
         # depends on it, and results must not depend on who scored which shard.
         identity = self._ledger.identity
         torch.set_num_threads(identity.num_threads)
+        model = self._model.load()
+        if identity.product == "transcripts":
+            return TranscriptRunner(
+                cast(Transcriber, model),
+                name=identity.model_uri,
+                device=self._device,
+                dtype=identity.dtype,
+            )
         return Predictor(
-            self._model.load(),
+            cast(Scorer, model),
             device=self._device,
             dtype=identity.dtype,
             embeddings=identity.embeddings,
@@ -139,7 +153,7 @@ class ScoringActor:
         Raises:
             ModelError: as the model's source raises it.
         """
-        self._scoring.submit(lambda: self._predictor).result()
+        self._scoring.submit(lambda: self._runner).result()
 
     def score_shard(
         self,
@@ -202,7 +216,8 @@ class ScoringActor:
         audio = ReadAhead()
         self._reading.add(audio)
         try:
-            scoring = self._scoring.submit(self._predict, audio, condition)
+            transcripts = shard.transcripts if isinstance(shard, TextShard) else {}
+            scoring = self._scoring.submit(self._predict, audio, condition, transcripts)
             read_s = self._read(shard, audio)
             scored = scoring.result()
         finally:
@@ -229,12 +244,14 @@ class ScoringActor:
             audio.close(error)
         return read_s
 
-    def _predict(self, audio: ReadAhead, condition: str) -> _Scored:
+    def _predict(
+        self, audio: ReadAhead, condition: str, transcripts: Mapping[str, str | None]
+    ) -> _Scored:
         """Score a queue of audio until it is closed; runs in the scoring thread."""
-        started, before = time.monotonic(), self._predictor.workload
-        outcomes: list[Prediction | Rejection] = []
+        started, before = time.monotonic(), self._runner.workload
+        outcomes: list[Outcome] = []
         try:
-            for outcome in self._predictor.predict(_scorable(audio, condition, outcomes)):
+            for outcome in self._runner.predict(_scorable(audio, condition, transcripts, outcomes)):
                 outcomes.append(outcome)
                 if self._stopped:
                     raise StoppedError
@@ -242,13 +259,16 @@ class ScoringActor:
             audio.stop()
         return _Scored(
             outcomes=outcomes,
-            workload=self._predictor.workload - before,
+            workload=self._runner.workload - before,
             score_s=time.monotonic() - started - audio.starved_s,
         )
 
 
 def _scorable(
-    audio: ReadAhead, condition: str, outcomes: list[Prediction | Rejection]
+    audio: ReadAhead,
+    condition: str,
+    transcripts: Mapping[str, str | None],
+    outcomes: list[Outcome],
 ) -> Iterator[Item]:
     """Yield what can be scored; append the rejections of what cannot to `outcomes`."""
     for segment_id, waveform in audio:
@@ -263,4 +283,4 @@ def _scorable(
                 )
             )
         else:
-            yield segment_id, condition, waveform, None
+            yield segment_id, condition, waveform, transcripts.get(segment_id)

@@ -11,12 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orchestration.shard_plan import (
+    TRANSCRIPT,
     SegmentAudio,
     ShardPlan,
     Waveform,
     cut_by_recording,
     refuse_duplicates,
     take_rows,
+    transcript_column,
 )
 from ser_model import storage
 from ser_model.audio import decode_audio
@@ -85,7 +87,9 @@ class ParquetShard:
         yield replace(self, row_groups=tuple(gathered)), sum(num_rows[i] for i in gathered)
 
 
-def plan_packed(source: str, split: str | None, max_segment_s: float) -> ShardPlan:
+def plan_packed(
+    source: str, split: str | None, max_segment_s: float, *, transcripts: bool = False
+) -> ShardPlan:
     """Plan the scoring of a folder made by ``serval pack``: its shards are the shards.
 
     Nothing but its manifest is read: the rule by which packing cut it into shards is applied again.
@@ -101,9 +105,14 @@ def plan_packed(source: str, split: str | None, max_segment_s: float) -> ShardPl
     if num_shards != pack["num_shards"]:
         raise RunError(f"{source}: another version of Serval packed it; pack again elsewhere")
     file_numbers = np.repeat(np.arange(num_shards, dtype=np.int32), np.diff(first_rows))
+    columns = ["segment_id", "file_number"]
+    if transcripts:
+        column = transcript_column(source, manifest)
+        manifest = _without(manifest, TRANSCRIPT).append_column(TRANSCRIPT, column)
+        columns.append(TRANSCRIPT)
     rows = select_split(
         take_rows(manifest, order).append_column("file_number", pa.array(file_numbers)), split
-    ).select(["segment_id", "file_number"])
+    ).select(columns)
     names = frozenset(storage.list_names(source))
     return ShardPlan(
         rows=rows,
@@ -111,6 +120,10 @@ def plan_packed(source: str, split: str | None, max_segment_s: float) -> ShardPl
         make_shard=lambda inside: _packed_shard(source, names, inside, max_segment_s),
         max_segment_s=max_segment_s,
     )
+
+
+def _without(table: pa.Table, column: str) -> pa.Table:
+    return table.drop_columns(column) if column in table.column_names else table
 
 
 def _read_pack(source: str) -> dict[str, Any]:
@@ -150,13 +163,16 @@ def has_audio_column(source: str) -> bool:
     return "audio" in names and "recording" not in names
 
 
-def plan_parquet(source: str, split: str | None, max_segment_s: float) -> ShardPlan:
+def plan_parquet(
+    source: str, split: str | None, max_segment_s: float, *, transcripts: bool = False
+) -> ShardPlan:
     """Plan the scoring of a Parquet file with audio in it: each of its row groups is a shard."""
     with storage.open_binary(source) as opened:
         file = pq.ParquetFile(opened)
         if "segment_id" not in file.schema_arrow.names:
             raise ManifestError(f"{source} has audio but no column 'segment_id'; add one")
-        columns = [c for c in ("segment_id", "split") if c in file.schema_arrow.names]
+        wanted = ["segment_id", "split", *([TRANSCRIPT] if transcripts else [])]
+        columns = [c for c in wanted if c in file.schema_arrow.names]
         groups = [file.read_row_group(g, columns=columns) for g in range(file.num_row_groups)]
     table = pa.concat_tables(
         group.append_column("row_group", pa.array([number] * group.num_rows, pa.int32()))
@@ -164,11 +180,14 @@ def plan_parquet(source: str, split: str | None, max_segment_s: float) -> ShardP
     )
     if table.num_rows == 0:
         raise ManifestError(f"{source} has no rows")
-    table = select_split(table, split).select(["segment_id", "row_group"])
-    refuse_duplicates(source, table)
+    table = select_split(table, split)
+    rows = table.select(["segment_id", "row_group"])
+    if transcripts:
+        rows = rows.append_column(TRANSCRIPT, transcript_column(source, table))
+    refuse_duplicates(source, rows)
     return ShardPlan(
-        rows=table,
-        first_rows=_first_rows(table.column("row_group")),
+        rows=rows,
+        first_rows=_first_rows(rows.column("row_group")),
         make_shard=lambda rows: ParquetShard(
             uri=source,
             segment_ids=tuple(rows.column("segment_id").to_pylist()),

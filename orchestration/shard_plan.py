@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol, Self, TypeAlias
 
 import numpy as np
@@ -17,6 +17,9 @@ from ser_model.schema import MAX_SEGMENT_S, ManifestError, Reason, SegmentError
 
 Waveform: TypeAlias = npt.NDArray[np.float32]
 SegmentAudio: TypeAlias = tuple[str, Waveform | SegmentError]
+
+TRANSCRIPT = "transcript"
+"""The column of a manifest that holds what was said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +43,7 @@ class Shard(Protocol):
     def only(self, segment_ids: Collection[str]) -> Self:
         """Return the part of the shard with these segments alone; no others are decoded."""
 
-    def parts(self, num_segments: int) -> Iterator[tuple[Self, int]]:
+    def parts(self, num_segments: int) -> Iterator[tuple[Shard, int]]:
         """Cut the shard into parts that others read; reading them in turn is reading the shard.
 
         A part has `num_segments` segments or more, for what is read in one piece is not divided.
@@ -48,6 +51,37 @@ class Shard(Protocol):
         Yields:
             A part, and how many waveforms it holds at most.
         """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextShard:
+    """A shard with the transcripts of its segments beside it, for those who want them.
+
+    Attributes:
+        shard: the segments.
+        transcripts: by segment_id; None where there is none.
+    """
+
+    shard: Shard
+    transcripts: Mapping[str, str | None]
+
+    @property
+    def segment_ids(self) -> Sequence[str]:
+        """The segments, in the order of the plan."""
+        return self.shard.segment_ids
+
+    def read(self) -> Iterator[SegmentAudio]:
+        """Read the audio; the transcripts are here already."""
+        return self.shard.read()
+
+    def only(self, segment_ids: Collection[str]) -> Self:
+        """Return the part of the shard with these segments alone."""
+        transcripts = {i: self.transcripts[i] for i in segment_ids}
+        return replace(self, shard=self.shard.only(segment_ids), transcripts=transcripts)
+
+    def parts(self, num_segments: int) -> Iterator[tuple[Shard, int]]:
+        """Cut the audio into parts; whoever reads those needs no transcripts."""
+        return self.shard.parts(num_segments)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +102,8 @@ class ShardPlan:
     """The segments of a source in the order of shards.
 
     Attributes:
-        rows: one row a segment, with `segment_id` and what its shard needs to find it.
+        rows: one row a segment, with `segment_id` and what its shard needs to find it; and with
+            `transcript` (null where there is none) where shards are to carry transcripts.
         first_rows: the first row of each shard, and behind the last one the number of rows.
         make_shard: makes the descriptor of a shard from its rows.
         max_segment_s: longer segments are rejected by those who read the shards.
@@ -95,7 +130,25 @@ class ShardPlan:
 
     def shard(self, index: int) -> Shard:
         """Make the descriptor of one shard; they are not kept, so that a plan stays small."""
-        return self.make_shard(self.rows.slice(self.first_rows[index], self.num_segments_of(index)))
+        rows = self.rows.slice(self.first_rows[index], self.num_segments_of(index))
+        if TRANSCRIPT not in rows.column_names:
+            return self.make_shard(rows)
+        ids, transcripts = (rows[name].to_pylist() for name in ("segment_id", TRANSCRIPT))
+        return TextShard(
+            shard=self.make_shard(rows.drop_columns(TRANSCRIPT)),
+            transcripts=dict(zip(ids, transcripts, strict=True)),
+        )
+
+    def with_transcripts(self, transcripts: pa.ChunkedArray) -> Self:
+        """Return the plan with shards that carry these transcripts, one a row.
+
+        Args:
+            transcripts: text, in the order of `rows`; null where there is none.
+        """
+        rows = self.rows
+        if TRANSCRIPT in rows.column_names:
+            rows = rows.drop_columns(TRANSCRIPT)
+        return replace(self, rows=rows.append_column(TRANSCRIPT, transcripts))
 
     def sha256(self) -> str:
         """Return a hash of which segments are scored, and how they are cut into shards and read."""
@@ -138,6 +191,29 @@ def take_rows(table: pa.Table, order: npt.NDArray[np.int64]) -> pa.Table:
         for field in table.schema
     ]
     return table.cast(pa.schema(large)).take(order)
+
+
+def transcript_column(source: str, table: pa.Table) -> pa.ChunkedArray:
+    """Return the transcripts of a table; nulls where it has no such column.
+
+    Raises:
+        ManifestError: a transcript is no text in UTF-8; the message names its row.
+    """
+    if TRANSCRIPT not in table.column_names:
+        return pa.chunked_array([pa.nulls(table.num_rows, pa.string())])
+    column = table[TRANSCRIPT]
+    try:
+        # By way of bytes: of text that a file says it holds, only a cast to text checks the bytes.
+        return column.cast(pa.large_binary()).cast(pa.large_string())
+    except pa.ArrowException as error:
+        for row, value in enumerate(column, start=1):
+            try:
+                value.cast(pa.large_binary()).cast(pa.large_string())
+            except pa.ArrowException:
+                raise ManifestError(
+                    f"{source}, row {row}: transcript is no text in UTF-8; save the file in UTF-8"
+                ) from error
+        raise ManifestError(f"{source}: column {TRANSCRIPT!r} is no text: {error}") from error
 
 
 def refuse_duplicates(source: str, table: pa.Table) -> None:

@@ -14,8 +14,17 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
+import pyarrow as pa
+
 from orchestration.parquet_shards import has_audio_column, plan_packed, plan_parquet
-from orchestration.shard_plan import SegmentAudio, ShardPlan, cut_by_recording, take_rows
+from orchestration.shard_plan import (
+    TRANSCRIPT,
+    SegmentAudio,
+    ShardPlan,
+    cut_by_recording,
+    take_rows,
+    transcript_column,
+)
 from orchestration.webdataset import plan_tar
 from ser_model import storage
 from ser_model.audio import read_segments
@@ -79,6 +88,7 @@ def plan_shards(
     split: str | None = None,
     segments_per_shard: int = SEGMENTS_PER_SHARD,
     max_segment_s: float = MAX_SEGMENT_S,
+    transcripts: bool = False,
 ) -> ShardPlan:
     """Plan the scoring of a source.
 
@@ -89,6 +99,8 @@ def plan_shards(
         segments_per_shard: shards of a manifest or a tar file are closed at this many segments; a
             recording is never divided. Packed folders and Parquet files bring their own shards.
         max_segment_s: longer segments are rejected when they are read.
+        transcripts: whether shards carry the source's column `transcript`, with nulls where it
+            has none.
 
     Raises:
         ConfigError: `max_segment_s` is no positive number.
@@ -100,22 +112,30 @@ def plan_shards(
     if source.endswith(".tar"):
         if split is not None:
             raise ManifestError(f"{source}: a tar file has no splits; leave --split out")
-        return plan_tar(source, segments_per_shard, max_segment_s)
+        plan = plan_tar(source, segments_per_shard, max_segment_s)
+        return plan.with_transcripts(transcript_column(source, plan.rows)) if transcripts else plan
     if storage.exists(storage.join(source, "pack-plan.json")):
-        return plan_packed(source, split, max_segment_s)
+        return plan_packed(source, split, max_segment_s, transcripts=transcripts)
     if source.endswith(".parquet") and has_audio_column(source):
-        return plan_parquet(source, split, max_segment_s)
-    return _plan_manifest(source, split, segments_per_shard, max_segment_s)
+        return plan_parquet(source, split, max_segment_s, transcripts=transcripts)
+    table = select_split(read_manifest(source, truth_range=None), split)
+    return _plan_manifest(source, table, segments_per_shard, max_segment_s, transcripts=transcripts)
 
 
 def _plan_manifest(
-    source: str, split: str | None, segments_per_shard: int, max_segment_s: float
+    source: str,
+    table: pa.Table,
+    segments_per_shard: int,
+    max_segment_s: float,
+    *,
+    transcripts: bool,
 ) -> ShardPlan:
-    table = select_split(read_manifest(source, truth_range=None), split)
     order, first_rows = cut_by_recording(table, segments_per_shard)
-    columns = ["segment_id", "recording", "start_s", "end_s"]
+    rows = table.select(["segment_id", "recording", "start_s", "end_s"])
+    if transcripts:
+        rows = rows.append_column(TRANSCRIPT, transcript_column(source, table))
     return ShardPlan(
-        rows=take_rows(table.select(columns), order),
+        rows=take_rows(rows, order),
         first_rows=first_rows,
         make_shard=lambda inside: RecordingShard(
             segments=tuple(segments(inside)), max_segment_s=max_segment_s

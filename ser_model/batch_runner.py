@@ -184,15 +184,15 @@ class BatchRunner(ABC, Generic[Made]):
         for window in read_windows(items, self._window_s):
             scorable: list[WaitingSegment] = []
             for segment in window:
-                rejection = self._inspect(segment)
-                if rejection is None:
+                outcome = self._inspect(segment)
+                if outcome is None:
                     scorable.append(segment)
                 else:
-                    yield rejection
+                    yield outcome
             yield from self._run_window(longest_first(scorable))
 
-    def _inspect(self, segment: WaitingSegment) -> Rejection | None:
-        """Return why the model must not see this waveform, or None if it may."""
+    def _inspect(self, segment: WaitingSegment) -> Made | Rejection | None:
+        """Return what becomes of a segment that the model need not see, or must not; else None."""
         if segment.num_samples < self._min_samples:
             return segment.reject(
                 Reason.TOO_SHORT,

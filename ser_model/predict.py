@@ -53,11 +53,11 @@ class Predictor(BatchRunner[Prediction]):
         self._model = model.to(device).eval()
         self._embeddings = embeddings
 
-    def _inspect(self, segment: WaitingSegment) -> Rejection | None:
-        rejection = super()._inspect(segment)
-        if rejection is None and self._model.needs_transcript and segment.transcript is None:
+    def _inspect(self, segment: WaitingSegment) -> Prediction | Rejection | None:
+        outcome = super()._inspect(segment)
+        if outcome is None and self._model.needs_transcript and segment.transcript is None:
             return segment.reject(Reason.NO_TRANSCRIPT, NO_TRANSCRIPT, stage=Stage.READ)
-        return rejection
+        return outcome
 
     def _compute(
         self, batch: Sequence[WaitingSegment], waveform_BN: Tensor, num_samples_B: Tensor

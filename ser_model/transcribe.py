@@ -1,5 +1,7 @@
 """Waveforms in, transcripts out: one outcome a segment, as `batch_runner` sees to.
 
+A segment that brings a transcript along keeps it, and the model does not see it.
+
 Shapes: B batch, N samples.
 """
 
@@ -13,7 +15,7 @@ from ser_model.batch_runner import BatchRunner
 from ser_model.batching import WaitingSegment
 from ser_model.models.logmel import SAMPLING_RATE_HZ
 from ser_model.models.transcriber import Transcriber
-from ser_model.schema import Transcript
+from ser_model.schema import MANIFEST, Rejection, Transcript
 
 
 class TranscriptRunner(BatchRunner[Transcript]):
@@ -50,15 +52,24 @@ class TranscriptRunner(BatchRunner[Transcript]):
         self._model = model.to(device).eval()
         self._name = name
 
+    def _inspect(self, segment: WaitingSegment) -> Transcript | Rejection | None:
+        if segment.transcript is not None:
+            return _outcome(segment, segment.transcript, MANIFEST)
+        return super()._inspect(segment)
+
     def _compute(
         self, batch: Sequence[WaitingSegment], waveform_BN: Tensor, num_samples_B: Tensor
     ) -> Iterator[Transcript]:
         transcripts = self._model(waveform_BN, num_samples_B)
         for segment, transcript in zip(batch, transcripts, strict=True):
-            yield Transcript(
-                segment_id=segment.segment_id,
-                condition=segment.condition,
-                duration_s=segment.num_samples / SAMPLING_RATE_HZ,
-                transcript=transcript,
-                transcriber=self._name,
-            )
+            yield _outcome(segment, transcript, self._name)
+
+
+def _outcome(segment: WaitingSegment, transcript: str, transcriber: str) -> Transcript:
+    return Transcript(
+        segment_id=segment.segment_id,
+        condition=segment.condition,
+        duration_s=segment.num_samples / SAMPLING_RATE_HZ,
+        transcript=transcript,
+        transcriber=transcriber,
+    )
