@@ -28,6 +28,7 @@ COMMANDS = (
     "export",
     "audit",
     "ensemble",
+    "probe",
     "report",
     "train",
     "models",

@@ -73,7 +73,8 @@ class Voice:
                 self._library.espeak_SetSynthCallback(self._callback)
                 self._library.espeak_ng_SetRandSeed(ctypes.c_long(1))
                 if self._library.espeak_SetVoiceByName(os.fsencode(name)) != 0:
-                    raise ConfigError(f"espeak-ng has no voice {name!r}")
+                    known = ", ".join(_voices_like(name, Path(folder)))
+                    raise ConfigError(f"espeak-ng has no voice {name!r}; it has {known}")
             self._closing = closing.pop_all()
 
     def __enter__(self) -> Voice:
@@ -122,6 +123,13 @@ class Voice:
 def espeak_version() -> str:
     """Return the version of the espeakng-loader wheel, which carries espeak-ng and its data."""
     return version("espeakng-loader")
+
+
+def _voices_like(name: str, folder: Path) -> list[str]:
+    """Return the voices whose names begin with the same two letters; all where there are none."""
+    files = (folder / "espeak-ng-data" / "lang").rglob("*")
+    voices = sorted(file.name.lower() for file in files if file.is_file())
+    return [voice for voice in voices if voice.startswith(name[:2].lower())] or voices
 
 
 def _unload(library: ctypes.CDLL) -> None:

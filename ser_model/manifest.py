@@ -146,6 +146,30 @@ def select_split(table: pa.Table, split: str | None) -> pa.Table:
     return selected
 
 
+def to_numbers(uri: str, column: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column as numbers, for CSV holds them as text.
+
+    Args:
+        uri: where it comes from, for the message.
+        column: its name.
+        values: numbers or text.
+
+    Raises:
+        ManifestError: one of them is not a number; the message names its row.
+    """
+    try:
+        return pc.cast(values, pa.float64())
+    except pa.ArrowException as error:
+        for row, value in enumerate(values.to_pylist(), start=1):
+            try:
+                float(value if value is not None else 0)
+            except (TypeError, ValueError):
+                raise ManifestError(
+                    f"{uri}, row {row}: {column} {value!r} is not a number"
+                ) from error
+        raise ManifestError(f"{uri}: column {column!r}: {one_line(error)}") from error
+
+
 def parse_truth_range(text: str) -> TruthRange:
     """Read "LOW:HIGH", the scale on which the truth was rated.
 
@@ -189,7 +213,7 @@ def _checked(uri: str, table: pa.Table, truth_range: TruthRange | None) -> pa.Ta
         raise ManifestError(f"{uri} has no rows")
     for column in table.column_names:
         if column in NUMBERS:
-            table = _replace(table, column, _numbers(uri, column, table[column]))
+            table = _replace(table, column, to_numbers(uri, column, table[column]))
         elif column in TEXTS:
             table = _replace(table, column, _texts(uri, column, table[column]))
     for column in ("start_s", "end_s"):
@@ -205,20 +229,6 @@ def _checked(uri: str, table: pa.Table, truth_range: TruthRange | None) -> pa.Ta
         if truth_range is not None and column in table.column_names:
             table = _map_truth(uri, column, table, truth_range)
     return table
-
-
-def _numbers(uri: str, column: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
-    try:
-        return pc.cast(values, pa.float64())
-    except pa.ArrowException as error:
-        for row, value in enumerate(values.to_pylist(), start=1):
-            try:
-                float(value if value is not None else 0)
-            except (TypeError, ValueError):
-                raise ManifestError(
-                    f"{uri}, row {row}: {column} {value!r} is not a number"
-                ) from error
-        raise ManifestError(f"{uri}: column {column!r}: {one_line(error)}") from error
 
 
 def _texts(uri: str, column: str, values: pa.ChunkedArray) -> pa.ChunkedArray:

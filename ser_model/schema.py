@@ -249,6 +249,22 @@ SPEAKERS = pa.schema(
 )
 """The same by speaker."""
 
+PROBE_SEGMENTS = pa.schema(
+    [
+        pa.field("segment_id", _STRING, nullable=False),
+        pa.field("speaker_id", _STRING),
+        pa.field("transcript", _STRING),
+        *(pa.field(f"truth_{dimension}", pa.float64()) for dimension in DIMENSIONS),
+        *(pa.field(f"original_{dimension}", pa.float64()) for dimension in DIMENSIONS),
+        pa.field("original_missing", _STRING),
+        *(pa.field(f"synthetic_{dimension}", pa.float64()) for dimension in DIMENSIONS),
+        pa.field("synthetic_missing", _STRING),
+        pa.field("sentiment", pa.float64()),
+    ]
+)
+"""A segment of the linguistic probe: predictions on the original and on synthetic speech, and the
+code of why one of them is missing (null where it is not)."""
+
 
 class ServalError(Exception):
     """Whatever Serval itself reports; the message is one line and says what to do."""

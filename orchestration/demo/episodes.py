@@ -9,6 +9,7 @@ from orchestration.demo import rule, sound
 from orchestration.demo.sentences import sentences_of
 from orchestration.demo.speakers import Speaker
 from orchestration.demo.telephone import Telephone
+from orchestration.level import level_dbfs, set_level
 from orchestration.voices import ESPEAK_SAMPLING_RATE_HZ, Voice
 from ser_model.audio import SAMPLING_RATE_HZ, Waveform
 
@@ -44,8 +45,9 @@ def record_episode(
         for number in range(num_segments):
             waveform, row = _record_segment(voice, speaker, rater_biases, rng)
             if on_telephone:
-                level_dbfs = telephone.controlled_level_dbfs(sound.level_dbfs(waveform))
-                waveform = sound.set_level(waveform, level_dbfs)
+                waveform = set_level(
+                    waveform, telephone.controlled_level_dbfs(level_dbfs(waveform))
+                )
             start = sum(map(len, pieces))
             row["segment_id"] = f"{speaker.speaker_id}-{number:03d}"
             row["start_s"] = start / SAMPLING_RATE_HZ
@@ -77,7 +79,7 @@ def speak(voice: Voice, sentence: str, prosody: rule.Prosody, vocal_tract: float
     waveform = sound.apply_shelves(
         _trim(waveform), low_db=prosody.low_shelf_db, high_db=prosody.high_shelf_db
     )
-    return sound.set_level(waveform, prosody.level_dbfs)
+    return set_level(waveform, prosody.level_dbfs)
 
 
 def _record_segment(

@@ -1,4 +1,4 @@
-"""What the demo does to a waveform: shelves, level, noise.
+"""What the demo does to a waveform beside its level: shelves and noise.
 
 All functions take and return float32 [num_samples] at 16 kHz. Filters work on the whole spectrum at
 once: no filter state, no delay, and numpy is all they need.
@@ -36,25 +36,6 @@ def apply_shelves(waveform: Waveform, *, low_db: float, high_db: float) -> Wavef
         return np.asarray(10 ** ((low_db * low + high_db * high) / 20))
 
     return apply_gain(waveform, gain_at)
-
-
-def level_dbfs(waveform: Waveform) -> float:
-    """Return the root mean square in decibels below full scale; minus infinity for silence.
-
-    Example:
-        >>> level_dbfs(np.full(160, 0.1, dtype=np.float32))
-        -20.0
-    """
-    mean_square = np.mean(waveform.astype(np.float64) ** 2)
-    return round(float(10 * np.log10(mean_square)), 4) if mean_square > 0 else -np.inf
-
-
-def set_level(waveform: Waveform, level_dbfs_wanted: float) -> Waveform:
-    """Scale to a level in decibels below full scale; silence stays."""
-    level = level_dbfs(waveform)
-    if not np.isfinite(level):
-        return waveform
-    return waveform * np.float32(10 ** ((level_dbfs_wanted - level) / 20))
 
 
 def white_noise(num_samples: int, level_dbfs_wanted: float, rng: np.random.Generator) -> Waveform:

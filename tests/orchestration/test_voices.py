@@ -33,6 +33,10 @@ def test_what_others_said_before_changes_nothing() -> None:
 def test_an_unknown_voice_is_named() -> None:
     with pytest.raises(ConfigError, match="'gmw/en-XX'"):
         Voice("gmw/en-XX")
+    with pytest.raises(ConfigError, match=r"'en-gb'; it has en, en-029, .*en-us"):
+        Voice("en-gb")
+    with pytest.raises(ConfigError, match=r"'xx'; it has .* de, .* fr"):
+        Voice("xx")
 
 
 def test_without_espeak_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from orchestration.demo import rule
 from orchestration.demo.episodes import speak
 from orchestration.demo.rule import Latents, Manner, Prosody
 from orchestration.demo.sentences import SENTIMENTS, sentences_of
-from orchestration.demo.sound import level_dbfs
+from orchestration.level import level_dbfs
 from orchestration.voices import Voice
 from ser_model.audio import SAMPLING_RATE_HZ
 
