@@ -8,14 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ser_model.models.base import EmotionModel
-from ser_model.models.storage import load_model
+from orchestration.model_uris import AnyModel, resolve_model
 
 
 class WaveformScorer:
     """Scores waveforms of equal length."""
 
-    def __init__(self, model: EmotionModel) -> None:
+    def __init__(self, model: AnyModel) -> None:
         """Keep the model."""
         self._model = model
 
@@ -41,4 +40,4 @@ class WaveformScorer:
 
 def _load_pyfunc(path: str) -> WaveformScorer:
     """Load the model in a folder; the name is MLflow's."""
-    return WaveformScorer(load_model(path))
+    return WaveformScorer(resolve_model(path).load())

@@ -13,14 +13,13 @@ import platform
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_model import storage
-from ser_model.models.base import EmotionModel
-from ser_model.models.storage import save_model
+from ser_model.models.base import Scorer
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -160,13 +159,20 @@ def end_run(client: MlflowClient, run_id: str, *, failed: bool = False) -> None:
 
 
 def log_model(
-    client: MlflowClient, model: EmotionModel, folder: str, *, name: str, run_id: str | None
+    client: MlflowClient,
+    model: Scorer,
+    save: Callable[[str], None],
+    folder: str,
+    *,
+    name: str,
+    run_id: str | None,
 ) -> tuple[str, str]:
     """Store a model as an MLflow model: with signature and example, and without pickle.
 
     Args:
         client: the store.
         model: what to store.
+        save: writes it into a local folder.
         folder: that it is from; a training's record in it is stored too.
         name: for people.
         run_id: the run that it came from.
@@ -178,7 +184,7 @@ def log_model(
         _experiment(client).experiment_id, name=name, source_run_id=run_id, model_type=FLAVOR
     )
     with tempfile.TemporaryDirectory() as temporary:
-        save_model(model, temporary)
+        save(temporary)
         record = storage.join(folder, TRAINING_RECORD)
         if storage.exists(record):
             Path(temporary, TRAINING_RECORD).write_bytes(storage.read_bytes(record))
@@ -212,7 +218,7 @@ def _experiment(client: MlflowClient) -> Experiment:
     return experiment
 
 
-def _describe(model: EmotionModel, folder: str, *, run_id: str | None, model_id: str) -> None:
+def _describe(model: Scorer, folder: str, *, run_id: str | None, model_id: str) -> None:
     """Write what makes a folder an MLflow model: MLmodel and input_example.json."""
     import numpy as np
     from mlflow.models import Model, ModelSignature

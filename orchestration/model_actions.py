@@ -9,8 +9,9 @@ from orchestration.model_uris import RANDOM_SCHEME, ResolvedModel, resolve_model
 from orchestration.registry import REGISTERED_URI, set_alias
 from ser_model import storage
 from ser_model.audio import SAMPLING_RATE_HZ
-from ser_model.models.base import EmotionModel
+from ser_model.models.base import EmotionModel, Scorer
 from ser_model.models.checkpoint import HUB_SCHEME
+from ser_model.models.ensemble import Ensemble
 from ser_model.models.onnx_export import export_onnx
 from ser_model.models.onnx_model import ONNX_SCHEME, OnnxModel
 from ser_model.schema import ModelError
@@ -22,6 +23,7 @@ def describe_model(uri: str) -> dict[str, Any]:
     model = resolved.load()
     return {
         **_training_of(resolved),
+        **_members_of(resolved),
         "uri": resolved.uri,
         "weights_sha256": resolved.weights_sha256,
         "folder": None if resolved.location.startswith(RANDOM_SCHEME) else resolved.location,
@@ -62,15 +64,36 @@ def export_model(uri: str, file: str) -> ResolvedModel:
     model = resolve_model(uri).load()
     if isinstance(model, OnnxModel):
         raise ModelError(f"{uri} is an ONNX file already")
+    if isinstance(model, Ensemble):
+        raise ModelError(
+            f"{uri} is an ensemble, which is no one network; export its members: "
+            f"{', '.join(model.members)}"
+        )
     storage.write_atomic(file, export_onnx(model))
     return resolve_model(f"{ONNX_SCHEME}{file}")
 
 
-def _num_parameters(model: EmotionModel | OnnxModel) -> int | None:
+def _num_parameters(model: Scorer) -> int | None:
     """Return how many weights a model has; an ONNX file does not tell them from constants."""
-    if isinstance(model, OnnxModel):
+    if isinstance(model, Ensemble):
+        numbers = [_num_parameters(member) for member in model.members.values()]
+        known = [number for number in numbers if number is not None]
+        return sum(known) if len(known) == len(numbers) else None
+    if not isinstance(model, EmotionModel):
         return None
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _members_of(resolved: ResolvedModel) -> dict[str, Any]:
+    """Return how an ensemble votes, and of whom it is made."""
+    if resolved.ensemble is None:
+        return {}
+    return {
+        "vote": resolved.ensemble.vote,
+        "members": [
+            f"{member.uri} (sha256 {member.weights_sha256[:12]})" for member in resolved.members
+        ],
+    }
 
 
 def _training_of(resolved: ResolvedModel) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import TypeAlias
 from urllib.parse import parse_qsl
 
 from orchestration import mlflow_store
@@ -11,6 +12,7 @@ from orchestration.registry import SHA256_TAG, find_version
 from ser_model import storage
 from ser_model.models.base import EmotionModel, build_model
 from ser_model.models.checkpoint import HUB_SCHEME, hub_revision
+from ser_model.models.ensemble import Ensemble, EnsembleConfig, read_ensemble
 from ser_model.models.onnx_model import ONNX_SCHEME, OnnxModel, load_onnx_model
 from ser_model.models.pretrained import untrained
 from ser_model.models.storage import CONFIG_NAME, WEIGHTS_NAME, load_model, weights_sha256
@@ -24,6 +26,8 @@ KNOWN_URIS = (
 REGISTRY_SCHEME = "models:"
 RANDOM_SCHEME = "random:"
 
+AnyModel: TypeAlias = EmotionModel | OnnxModel | Ensemble
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedModel:
@@ -34,28 +38,34 @@ class ResolvedModel:
         version: short and unlike that of other models: "demo/3".
         weights_sha256: of the weights that were found; `load` accepts no others.
         location: of a version in the registry the folder of its files; else the URI itself.
+        ensemble: who votes how, if it is one.
+        members: in the order of `ensemble`.
     """
 
     uri: str
     version: str
     weights_sha256: str
     location: str
+    ensemble: EnsembleConfig | None = None
+    members: tuple[ResolvedModel, ...] = ()
 
-    def load(self) -> EmotionModel | OnnxModel:
+    def load(self) -> AnyModel:
         """Load the model, in eval mode.
 
         Raises:
             ModelError: it cannot be loaded, or is not the one that was resolved.
         """
-        model: EmotionModel | OnnxModel
-        if self.location.startswith(ONNX_SCHEME):
+        model: AnyModel
+        if self.ensemble is not None:
+            model = Ensemble(self.ensemble, [member.load() for member in self.members])
+        elif self.location.startswith(ONNX_SCHEME):
             model = load_onnx_model(self.location)
         elif self.location.startswith(RANDOM_SCHEME):
             model = _untrained(*_recipe_and_seed(self.location))
         else:
             with mlflow_store.readable(self.location) as folder:
                 model = load_model(folder)
-        found = model.weights_sha256 if isinstance(model, OnnxModel) else weights_sha256(model)
+        found = weights_sha256(model) if isinstance(model, EmotionModel) else model.weights_sha256
         if found != self.weights_sha256:
             raise ModelError(f"the weights of {self.uri} have changed since they were resolved")
         return model
@@ -70,8 +80,29 @@ def resolve_model(uri: str) -> ResolvedModel:
     Raises:
         ModelError: there is no such model; the message lists the ones that there are.
     """
+    return _resolve(uri, may_be_ensemble=True)
+
+
+def _resolve_members(ensemble: EnsembleConfig, uri: str) -> tuple[ResolvedModel, ...]:
+    """Find the members of an ensemble.
+
+    Args:
+        ensemble: names them.
+        uri: its own, for messages.
+
+    Raises:
+        ModelError: one is not there, is no more what it was, or is an ensemble itself.
+    """
+    members = tuple(_resolve(member.uri, may_be_ensemble=False) for member in ensemble.members)
+    for found, member in zip(members, ensemble.members, strict=True):
+        if found.weights_sha256 != member.weights_sha256:
+            raise ModelError(f"the weights of {member.uri} are not the ones that {uri} was made of")
+    return members
+
+
+def _resolve(uri: str, *, may_be_ensemble: bool) -> ResolvedModel:
     if uri.startswith(REGISTRY_SCHEME):
-        return _resolve_registered(uri)
+        return _resolve_registered(uri, may_be_ensemble=may_be_ensemble)
     if uri.startswith(RANDOM_SCHEME):
         return _resolve_random(uri)
     if uri.startswith(HUB_SCHEME):
@@ -79,7 +110,7 @@ def resolve_model(uri: str) -> ResolvedModel:
     if uri.startswith(ONNX_SCHEME):
         return _resolve_onnx(uri)
     if storage.exists(storage.join(uri, CONFIG_NAME)):
-        return _resolve_folder(uri)
+        return _resolve_folder(uri, may_be_ensemble=may_be_ensemble)
     raise ModelError(f"no model {uri!r}; known are: {KNOWN_URIS}")
 
 
@@ -101,14 +132,15 @@ def size_on_disk(uri: str) -> int | None:
         return None
 
 
-def _resolve_registered(uri: str) -> ResolvedModel:
+def _resolve_registered(uri: str, *, may_be_ensemble: bool) -> ResolvedModel:
     found = find_version(uri)
     if found is None:
         raise ModelError(f"{uri!r} is no model URI; known are: {KNOWN_URIS}")
     version, folder = found
     pinned = f"models:/{version.name}/{version.version}"
     with mlflow_store.readable(folder) as readable:
-        sha256 = weights_sha256(readable)
+        ensemble = _read_ensemble(readable, pinned, may_be_ensemble=may_be_ensemble)
+        sha256 = weights_sha256(readable) if ensemble is None else ensemble.sha256()
     if version.tags.get(SHA256_TAG, sha256) != sha256:
         raise ModelError(f"the weights of {pinned} in {folder} are not the ones registered")
     return ResolvedModel(
@@ -116,7 +148,16 @@ def _resolve_registered(uri: str) -> ResolvedModel:
         version=f"{version.name}/{version.version}",
         weights_sha256=sha256,
         location=folder,
+        ensemble=ensemble,
+        members=() if ensemble is None else _resolve_members(ensemble, pinned),
     )
+
+
+def _read_ensemble(folder: str, uri: str, *, may_be_ensemble: bool) -> EnsembleConfig | None:
+    ensemble = read_ensemble(folder)
+    if ensemble is not None and not may_be_ensemble:
+        raise ModelError(f"{uri} is an ensemble itself; name its members instead")
+    return ensemble
 
 
 def _resolve_random(uri: str) -> ResolvedModel:
@@ -170,8 +211,16 @@ def _resolve_onnx(uri: str) -> ResolvedModel:
     return ResolvedModel(uri=pinned, version=sha256[:12], weights_sha256=sha256, location=pinned)
 
 
-def _resolve_folder(uri: str) -> ResolvedModel:
+def _resolve_folder(uri: str, *, may_be_ensemble: bool) -> ResolvedModel:
     path = storage.local_path(uri)
     pinned = uri if path is None else str(path.absolute())
-    sha256 = weights_sha256(load_model(pinned))
-    return ResolvedModel(uri=pinned, version=sha256[:12], weights_sha256=sha256, location=pinned)
+    ensemble = _read_ensemble(pinned, pinned, may_be_ensemble=may_be_ensemble)
+    sha256 = weights_sha256(load_model(pinned)) if ensemble is None else ensemble.sha256()
+    return ResolvedModel(
+        uri=pinned,
+        version=sha256[:12],
+        weights_sha256=sha256,
+        location=pinned,
+        ensemble=ensemble,
+        members=() if ensemble is None else _resolve_members(ensemble, pinned),
+    )

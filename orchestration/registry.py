@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from orchestration import mlflow_store
 from ser_model import storage
+from ser_model.models.base import Scorer
 from ser_model.models.checkpoint import HUB_SCHEME, hub_revision
-from ser_model.models.storage import load_model, weights_sha256
+from ser_model.models.storage import load_model, save_model, weights_sha256
 from ser_model.schema import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from mlflow.entities.model_registry import ModelVersion
 
@@ -65,31 +67,66 @@ def register_model(folder: str, *, name: str, run_id: str | None = None) -> str:
     Raises:
         ModelError: the folder holds no model, or the name is not allowed.
     """
-    if not _NAME.fullmatch(name):
-        raise ModelError(f"model name {name!r} must be of letters, digits and . _ - alone")
-    from mlflow.exceptions import MlflowException
-
+    check_name(name)
     if folder.startswith(HUB_SCHEME):
         hub_id, revision = hub_revision(folder)
         folder = f"{HUB_SCHEME}{hub_id}@{revision}"
     model = load_model(folder)
-    sha256 = weights_sha256(model)
+    return register(
+        model,
+        partial(save_model, model),
+        weights_sha256=weights_sha256(model),
+        source=folder,
+        name=name,
+        run_id=run_id,
+    )
+
+
+def check_name(name: str) -> None:
+    """Raise ModelError where a model cannot be called so."""
+    if not _NAME.fullmatch(name):
+        raise ModelError(f"model name {name!r} must be of letters, digits and . _ - alone")
+
+
+def register(
+    model: Scorer,
+    save: Callable[[str], None],
+    *,
+    weights_sha256: str,
+    source: str,
+    name: str,
+    run_id: str | None = None,
+) -> str:
+    """Store any model as a version of `name`; see `register_model`.
+
+    Args:
+        model: what it is.
+        save: writes it into a local folder.
+        weights_sha256: what tells it from others.
+        source: where it is from; a training's record there is stored too.
+        name: of the registered model, checked by `check_name`; made where it is new.
+        run_id: the MLflow run that it came from.
+    """
+    from mlflow.exceptions import MlflowException
+
     client = mlflow_store.open_client()
     for known in client.search_model_versions(f"name='{name}'"):
-        if known.tags.get(SHA256_TAG) == sha256:
+        if known.tags.get(SHA256_TAG) == weights_sha256:
             return str(known.version)
     try:
         client.create_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    model_id, location = mlflow_store.log_model(client, model, folder, name=name, run_id=run_id)
+    model_id, location = mlflow_store.log_model(
+        client, model, save, source, name=name, run_id=run_id
+    )
     created = client.create_model_version(
         name,
         source=location,
         run_id=run_id,
         model_id=model_id,
-        tags={SHA256_TAG: sha256, TASK_TAG: model.task, SOURCE_TAG: folder},
+        tags={SHA256_TAG: weights_sha256, TASK_TAG: model.task, SOURCE_TAG: source},
     )
     version = str(created.version)
     client.set_registered_model_alias(name, "candidate", version)

@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_vote(actions.add_parser("vote", help="runs of the members to a run of their vote"))
     _add_search(actions.add_parser("search", help="which members vote best together"))
+    _add_register(actions.add_parser("register", help="models to one model that votes"))
     for action in actions.choices.values():
         # Also behind the action, where people write it; cli.py declares it in front.
         action.add_argument(
@@ -71,6 +72,14 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
 
 
+def _add_register(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "uris", metavar="URI", nargs="+", help="models:/NAME/VERSION, hf:ORG/NAME, onnx:FILE ..."
+    )
+    parser.add_argument("--name", required=True, metavar="N", help="registered model")
+    _add_vote_option(parser)
+
+
 def _add_vote_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vote",
@@ -121,4 +130,16 @@ def _sizes(text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
-_ACTIONS = {"vote": _vote, "search": _search}
+def _register(args: argparse.Namespace) -> Summary:
+    from orchestration.ensembles.registration import register_ensemble
+
+    registered = register_ensemble(args.uris, name=args.name, vote=args.vote)
+    lines = [
+        f"registered: {registered.uri}, a {registered.vote} vote of {len(registered.members)}",
+        *(f"  {uri}" for uri in registered.members),
+        f"next: serval score M --model {registered.uri} --output RUN",
+    ]
+    return Summary(text="\n".join(lines), data=dataclasses.asdict(registered))
+
+
+_ACTIONS = {"vote": _vote, "search": _search, "register": _register}
