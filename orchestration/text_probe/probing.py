@@ -182,8 +182,8 @@ def _about(
         raise ManifestError(str(error)) from error
     decisive: dict[str, Any] = {
         "model": {"version": model.version, "weights_sha256": model.weights_sha256},
-        "predictions_sha256": found.sha256,
-        "metadata_sha256": metadata_sha256,
+        "run": {"sha256": found.sha256},
+        "metadata": {"sha256": metadata_sha256},
         "voice": config.voice.facts(),
         "sentiment": sentiment and {"name": sentiment.name, **sentiment.facts},
         "truth_range": list(config.truth_range),
@@ -191,13 +191,12 @@ def _about(
         "num_replicates": config.num_replicates,
         "code_version": version("serval"),
     }
+    uris = {"model": model.uri, "run": found.uri, "metadata": metadata_uri}
     return {
         **decisive,
+        **{name: {**decisive[name], "uri": uri} for name, uri in uris.items()},
         "schema_version": SCHEMA_VERSION,
         "inputs_sha256": hashlib.sha256(storage.to_json_bytes(decisive)).hexdigest(),
-        "model": {**decisive["model"], "uri": model.uri},
-        "run": {"uri": found.uri, "sha256": found.sha256},
-        "metadata": {"uri": metadata_uri, "sha256": metadata_sha256},
     }
 
 

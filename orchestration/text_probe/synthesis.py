@@ -72,7 +72,11 @@ class NeutralVoice:
             ConfigError: espeak-ng is not installed, or has no such voice.
         """
         with Voice(self.name):
-            return {"synthesiser": "espeak-ng", "version": espeak_version(), **asdict(self)}
+            return {
+                "synthesiser": "espeak-ng",
+                "espeakng_loader_version": espeak_version(),
+                **asdict(self),
+            }
 
     def speak(self, text: str) -> Waveform | None:
         """Speak a text, as from `spoken_text`: [num_samples] at 16 kHz; None if nothing is heard.

@@ -36,7 +36,7 @@ def probe(predictions: str, metadata: str, tmp_path: Path) -> Run:
         model: str | None = "length",
         run_uri: str = predictions,
         metadata_uri: str = metadata,
-        output: Path = tmp_path / "probe",
+        output: Path | str = tmp_path / "probe",
         **config: object,
     ) -> Probe:
         options = {"voice": NeutralVoice(), "num_replicates": 100, **config}
@@ -92,7 +92,7 @@ def test_what_the_folder_holds(probe: Run, tmp_path: Path, rows: list[dict]) -> 
     assert recordings == set((folder / "speech").iterdir())
     assert content["synthetic"]["num_texts"] == len(recordings) == 5
     assert content["voice"]["rate_wpm"] == 175
-    assert content["voice"]["version"]
+    assert content["voice"]["espeakng_loader_version"]
     run = committed_files(str(folder / "run")).run
     assert run["counts"]["num_predictions"] == len(rows)
     assert run["identity"]["model_version"] == "length/1"
@@ -155,6 +155,11 @@ def test_a_probe_is_not_made_twice(probe: Run, monkeypatch: pytest.MonkeyPatch) 
     for change in ({"seed": 1}, {"voice": NeutralVoice(name="en")}, {"num_replicates": 50}):
         with pytest.raises(RunError, match="holds a probe of other predictions"):
             probe(**change)
+
+
+def test_the_folder_may_be_anywhere(probe: Run, memory: str, tmp_path: Path) -> None:
+    assert probe(output=f"{memory}/probe") == probe(output=tmp_path / "here")
+    assert len(storage.list_names(f"{memory}/probe/speech")) == 5
 
 
 def test_the_same_inputs_give_the_same_bytes(probe: Run, tmp_path: Path) -> None:
