@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import torch
 
+from orchestration.pretrained_models import with_folders
 from orchestration.registry import register_model
 from orchestration.training_data import CorpusReader, input_store
 from orchestration.training_log import RUN_NAME, TrainingLog, flatten
@@ -101,7 +102,7 @@ def train_recipe(
     words = all_overrides(target, overrides)
     options = TrainOptions(
         recipe_name=recipe_name,
-        recipe=load_recipe(recipe_name, words),
+        recipe=with_folders(load_recipe(recipe_name, words)),
         overrides=words,
         manifest_uri=manifest_uri,
         truth_range=truth_range,

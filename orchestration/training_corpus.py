@@ -16,11 +16,13 @@ from torch import Tensor
 
 from orchestration.progress import Progress
 from orchestration.training_splits import used_rows
+from orchestration.training_transcripts import ids_without_transcript, needs_transcript
 from orchestration.training_truth import categories_of, check_columns, has_truth
 from ser_model.audio import SAMPLING_RATE_HZ, read_segments
 from ser_model.manifest import segments
 from ser_model.schema import (
     CLEAN,
+    NO_TRANSCRIPT,
     Reason,
     Rejection,
     Segment,
@@ -74,13 +76,15 @@ def read_corpus(
         preparer: makes the inputs; None for the recipe's model.
 
     Raises:
-        ManifestError: there is no truth for the task.
+        ManifestError: there is no truth for the task, or no transcript at all for a model that
+            needs them.
         TooManyRejectedError: more than MAX_REJECTED of the segments cannot be read.
     """
     check_columns(table, recipe.model_task)
     rated = [row for row in used_rows(table, recipe.data) if has_truth(row, recipe.model_task)]
     targets = categories_of(rated, recipe.model_task)
     ids = {row["segment_id"] for row in rated}
+    silent = ids_without_transcript(rated) if needs_transcript(recipe, targets) else set()
     wanted = [segment for segment in segments(table) if segment.segment_id in ids]
     if preparer is None:
         assert isinstance(recipe, Recipe), "other recipes bring a preparer"
@@ -90,6 +94,8 @@ def read_corpus(
     rejections: dict[str, Rejection] = {}
     digest = hashlib.sha256()
     for segment, waveform in _waveforms(wanted, preparer.min_samples):
+        if segment.segment_id in silent:
+            waveform = SegmentError(Stage.READ, Reason.NO_TRANSCRIPT, NO_TRANSCRIPT)
         if isinstance(waveform, SegmentError):
             rejections[segment.segment_id] = _rejection(segment, waveform)
             continue

@@ -141,6 +141,7 @@ def select_data(recipe: AnyRecipe, table: pa.Table, corpus: Corpus) -> TrainingD
             duration_s=corpus.durations_s[segment_id],
             inputs=corpus.inputs[segment_id],
             truth=truth_tensor(row, task, targets),
+            transcript=row.get("transcript"),
         )
         examples[row["split"]].append(example)
     if "test" in examples and recipe.data.split == "random-80-20":

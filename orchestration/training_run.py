@@ -126,7 +126,7 @@ def _run(
     # After workers, this finds nothing left to train, and loads what they made.
     return train(
         options.recipe,
-        new_model(options.recipe, data.targets),
+        new_model(options.recipe, data.targets, train_set),
         train_set,
         dev_set,
         on_evaluation=on_evaluation,

@@ -62,7 +62,7 @@ class TrainingWorker:
         try:
             train(
                 job.recipe,
-                new_model(job.recipe, job.targets),
+                new_model(job.recipe, job.targets, job.train_set),
                 job.train_set,
                 job.dev_set,
                 checkpoints=job.checkpoints,

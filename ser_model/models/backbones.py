@@ -46,14 +46,15 @@ def named_backbones() -> dict[str, NamedBackbone]:
     return {name: build(NamedBackbone, entry, name) for name, entry in _entries().items()}
 
 
-def with_name_filled_in(backbone: object) -> object:
-    """Return what a recipe says of its backbone, all filled in where it gives it by name.
+def with_name_filled_in(backbone: object, path: str = "backbone") -> object:
+    """Return what a recipe says of a backbone, all filled in where it gives it by name.
 
     A field that the recipe gives beside the name takes the place of the named backbone's; another
     `pretrained` is not at the named backbone's revision.
 
     Args:
         backbone: a mapping with `name`; anything else comes back as it is.
+        path: dotted name of the place in the recipe, for messages.
 
     Raises:
         ValueError: no backbone has that name.
@@ -69,7 +70,7 @@ def with_name_filled_in(backbone: object) -> object:
     entry = _entries().get(backbone["name"])
     if entry is None:
         raise ValueError(
-            f"backbone.name is {backbone['name']!r}; allowed are: {', '.join(_entries())}"
+            f"{path}.name is {backbone['name']!r}; allowed are: {', '.join(_entries())}"
         )
     pretrained = given.get("pretrained", entry["hub"])
     revision = entry["revision"] if pretrained == entry["hub"] else None

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, Protocol, Self, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from ser_model.models.backbone import Backbone, PartName
+from ser_model.models.backbone import Backbone
 from ser_model.models.cnn14 import Cnn14, Cnn14Config, frame_mask
 from ser_model.models.egemaps import Egemaps, EgemapsConfig
 from ser_model.models.fusion import Fusion, FusionConfig
@@ -31,7 +31,7 @@ from ser_model.schema import DIMENSIONS
 Task: TypeAlias = Literal["dimensions", "emotion"]
 AudioConfig: TypeAlias = Cnn14Config | SpeechTransformerConfig | WhisperConfig | EgemapsConfig
 BackboneConfig: TypeAlias = AudioConfig | TextTransformerConfig
-ModelPart: TypeAlias = PartName | Literal["text"]
+ModelPart: TypeAlias = Literal["front_end", "encoder", "text"]
 """What training can freeze: the text backbone as a whole, or parts of the other."""
 
 
@@ -77,6 +77,11 @@ class ModelConfig:
         if isinstance(self.backbone, TextTransformerConfig):
             return self.backbone
         return None if self.fusion is None else self.fusion.text
+
+    @property
+    def needs_transcript(self) -> bool:
+        """Whether a segment without transcript is rejected."""
+        return self.text is not None and self.text.missing_transcript == "reject"
 
     def with_text(self, text: TextTransformerConfig) -> ModelConfig:
         """Return the configuration with another text backbone in place of the one it has."""
@@ -167,7 +172,7 @@ class EmotionModel(nn.Module):
         self.padding_free = self.backbone.padding_free
         text = config.text
         self.uses_text = text is not None
-        self.needs_transcript = text is not None and text.missing_transcript == "reject"
+        self.needs_transcript = config.needs_transcript
         if text is not None and self.text is not None:
             sha256 = self.text.tokeniser.sha256
             config = config.with_text(replace(text, tokeniser_sha256=sha256))

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ser_model.training.examples import Example
+from ser_model.training.examples import Example, transcripts_of
 from ser_model.training.recipe import Recipe
 
 POOL_BATCHES = 8
@@ -40,8 +40,8 @@ class Stretch:
 
 Batch: TypeAlias = Sequence[Stretch]
 
-Inputs: TypeAlias = tuple[Tensor, Tensor]
-"""inputs_BT and num_inputs_B of `EmotionModel.score`."""
+Inputs: TypeAlias = tuple[Tensor, Tensor, list[str]]
+"""inputs_BT, num_inputs_B and transcripts of `EmotionModel.score`."""
 
 
 def epochs(examples: Sequence[Example], recipe: Recipe) -> Iterator[list[Batch]]:
@@ -59,7 +59,7 @@ def _epoch(examples: Sequence[Example], recipe: Recipe, order: np.random.Generat
     pool_size = POOL_BATCHES * recipe.batch_size
     pools = [shuffled[at : at + pool_size] for at in range(0, len(shuffled), pool_size)]
     by_length = [
-        int(index) for pool in pools for index in sorted(pool, key=lambda i: examples[i].num_inputs)
+        int(index) for pool in pools for index in sorted(pool, key=lambda i: examples[i].length)
     ]
     bounds = cut(len(examples), recipe.batch_size)
     epoch: list[Batch] = []
@@ -93,9 +93,13 @@ def read_batch(examples: Sequence[Example], batch: Batch) -> Inputs | None:
     """Return the inputs of a batch, padded with zeros; None where it is empty."""
     if not batch:
         return None
-    rows = [examples[s.index].read()[s.start : s.start + s.length] for s in batch]
+    chosen = [examples[s.index] for s in batch]
+    rows = [
+        example.read()[s.start : s.start + s.length]
+        for example, s in zip(chosen, batch, strict=True)
+    ]
     inputs_BT = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-    return inputs_BT, torch.tensor([s.length for s in batch])
+    return inputs_BT, torch.tensor([s.length for s in batch]), transcripts_of(chosen)
 
 
 def read_ahead(examples: Sequence[Example], batches: Iterable[Batch]) -> Iterator[Inputs | None]:

@@ -18,7 +18,7 @@ from ser_model.metrics.recall import Confusion, accuracy, unweighted_average_rec
 from ser_model.models.base import EmotionModel
 from ser_model.schema import DIMENSIONS
 from ser_model.training.batches import cut
-from ser_model.training.examples import Example, truth_of
+from ser_model.training.examples import Example, transcripts_of, truth_of
 from ser_model.training.losses import Loss
 from ser_model.training.recipe import AnyRecipe, Recipe
 from ser_model.training.workers import Workers
@@ -54,14 +54,15 @@ def score_examples(
 ) -> Scored:
     """Score whole segments in eval mode; several workers share the batches."""
     model.eval()
-    by_length = sorted(examples, key=lambda example: example.num_inputs)
+    by_length = sorted(examples, key=lambda example: example.length)
     batches = [by_length[a:b] for a, b in cut(len(by_length), recipe.batch_size, smallest=1)]
     own = []
     for batch in workers.part(batches):
         rows = [example.read() for example in batch]
         inputs_BT = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
         num_inputs_B = torch.tensor([len(row) for row in rows])
-        own.append(score_batch(model, inputs_BT, num_inputs_B, recipe, device).cpu())
+        inputs = (inputs_BT, num_inputs_B, transcripts_of(batch))
+        own.append(score_batch(model, *inputs, recipe, device).cpu())
     gathered = workers.gather(own)
     scores = [gathered[at % workers.count][at // workers.count] for at in range(len(batches))]
     return Scored(
@@ -73,12 +74,17 @@ def score_examples(
 
 
 def score_batch(
-    model: EmotionModel, inputs_BT: Tensor, num_inputs_B: Tensor, recipe: AnyRecipe, device: str
+    model: EmotionModel,
+    inputs_BT: Tensor,
+    num_inputs_B: Tensor,
+    transcripts: Sequence[str],
+    recipe: AnyRecipe,
+    device: str,
 ) -> Tensor:
     """Return scores_BK, computed in the recipe's dtype; the head is float32 in any case."""
     in_bfloat16 = recipe.dtype == "bfloat16"
     with torch.autocast(device, dtype=torch.bfloat16, enabled=in_bfloat16):
-        return model.score(inputs_BT.to(device), num_inputs_B.to(device)).scores
+        return model.score(inputs_BT.to(device), num_inputs_B.to(device), transcripts).scores
 
 
 def dev_metrics(

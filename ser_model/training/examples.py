@@ -45,17 +45,24 @@ class Example:
         duration_s: its length.
         inputs: what `EmotionModel.prepare` made of its waveform, [T, ...].
         truth: [D] the dimensions, 0 to 1; or the index of the emotion, [].
+        transcript: what is said; None where that is not known or nobody asks.
     """
 
     segment_id: str
     duration_s: float
     inputs: Tensor | StoredInputs
     truth: Tensor
+    transcript: str | None = None
 
     @property
     def num_inputs(self) -> int:
         """T: frames or samples."""
         return int(self.inputs.shape[0])
+
+    @property
+    def length(self) -> tuple[int, int]:
+        """What examples are sorted by, so that those of a batch are alike: inputs, characters."""
+        return self.num_inputs, len(self.transcript or "")
 
     def read(self) -> Tensor:
         """Return the inputs, from wherever they are."""
@@ -98,6 +105,11 @@ class InputStore:
     def delete(self) -> None:
         """Delete the file: what it held cannot be read any more."""
         self._path.unlink(missing_ok=True)
+
+
+def transcripts_of(examples: Sequence[Example]) -> list[str]:
+    """Return the transcripts of all examples; one that is missing is empty."""
+    return [example.transcript or "" for example in examples]
 
 
 def truth_of(examples: Sequence[Example]) -> Tensor:

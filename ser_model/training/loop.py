@@ -24,7 +24,7 @@ from ser_model.models.pretrained import initial_model
 from ser_model.training.batches import Batch, Inputs, epochs, read_ahead
 from ser_model.training.checkpoint import Checkpoints, Evaluation, Progress, State
 from ser_model.training.evaluation import ALONE, dev_metrics, score_batch, score_examples
-from ser_model.training.examples import Example, truth_of
+from ser_model.training.examples import Example, transcripts_of, truth_of
 from ser_model.training.losses import make_loss
 from ser_model.training.optimisers import (
     load_optimiser_tensors,
@@ -51,13 +51,22 @@ class TrainResult:
     best: Evaluation
 
 
-def new_model(recipe: Recipe, targets: Sequence[str]) -> EmotionModel:
+def new_model(
+    recipe: Recipe, targets: Sequence[str], train_set: Sequence[Example] = ()
+) -> EmotionModel:
     """Return the model that a recipe's training begins with.
+
+    Args:
+        recipe: how it is made.
+        targets: what its scores will mean.
+        train_set: a model of text without a checkpoint has the vocabulary of its transcripts; none
+            where the model is not to be trained.
 
     Raises:
         ModelError: its backbone's pretrained weights cannot be read, or do not fit.
     """
-    return initial_model(recipe.model_config(targets), recipe.seed)
+    transcripts = transcripts_of(train_set)
+    return initial_model(recipe.model_config(targets), recipe.seed, transcripts)
 
 
 def train(

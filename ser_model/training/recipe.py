@@ -15,10 +15,10 @@ from typing import Any, Literal, TypeAlias
 
 import yaml
 
-from ser_model.models.backbone import PartName
 from ser_model.models.backbones import with_name_filled_in
-from ser_model.models.base import BackboneConfig, ModelConfig, Task
+from ser_model.models.base import BackboneConfig, ModelConfig, ModelPart, Task
 from ser_model.models.configuration import build
+from ser_model.models.fusion import FusionConfig
 from ser_model.models.head import HeadConfig
 from ser_model.models.pooling import PoolingName
 from ser_model.schema import DIMENSIONS, ConfigError
@@ -42,11 +42,14 @@ class Recipe:
     Attributes:
         description: one line for `serval train --list`.
         task: dimensions, one of them alone, or emotion; `--target` overrides it.
-        backbone: waveforms to frames; a file may give a `name` of `ser_model/models/backbones.yaml`
-            and only the fields that differ.
+        backbone: waveforms to frames, or transcripts to tokens; a file may give a `name` of
+            `ser_model/models/backbones.yaml` and only the fields that differ.
         pooling: frames to one vector.
         head: the vector to scores.
-        freeze: parts of the backbone that training leaves alone: front_end, encoder.
+        fusion: how text joins the audio, and the backbone that reads it, `text`, likewise by name;
+            null for a model of one of them alone.
+        freeze: parts that training leaves alone: front_end and encoder of the backbone, and text,
+            the whole of the backbone that reads.
         loss: what training minimises.
         optimiser: how the weights follow the gradient.
         schedule: how the rate changes.
@@ -70,7 +73,8 @@ class Recipe:
     backbone: BackboneConfig
     pooling: PoolingName
     head: HeadConfig
-    freeze: tuple[PartName, ...] = ()
+    fusion: FusionConfig | None = None
+    freeze: tuple[ModelPart, ...] = ()
     loss: LossConfig = field(default_factory=LossConfig)
     optimiser: OptimiserConfig
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -98,6 +102,9 @@ class Recipe:
             raise ValueError(f"crop_s {self.crop_s} is not positive")
         if self.seed < 0:
             raise ValueError(f"seed {self.seed} is negative")
+        model = self.model_config(DIMENSIONS if self.model_task == "dimensions" else ("a", "b"))
+        if "text" in self.freeze and model.text is None:
+            raise ValueError("freeze: there is no text in a model of audio alone")
         allowed = self._dev_metrics()
         if self.selection.metric not in (None, *allowed):
             raise ValueError(
@@ -138,6 +145,7 @@ class Recipe:
             backbone=self.backbone,
             pooling=self.pooling,
             head=self.head,
+            fusion=self.fusion,
         )
 
 
@@ -177,6 +185,9 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> AnyRecipe:
         if mapping.get("kind") == "support_vectors":
             return build(SupportVectorRecipe, mapping)
         mapping["backbone"] = with_name_filled_in(mapping.get("backbone"))
+        fusion = mapping.get("fusion")
+        if isinstance(fusion, dict):
+            fusion["text"] = with_name_filled_in(fusion.get("text"), "fusion.text")
         return build(Recipe, mapping)
     except ValueError as error:
         raise ConfigError(f"recipe {name}: {error}") from error

@@ -71,7 +71,7 @@ def test_a_task_of_one_dimension_weighs_that_one_alone() -> None:
         ("num_accumulated=0", "num_accumulated 0 is not positive"),
         ("num_seeds=0", "num_seeds 0 is not positive"),
         ("dtype=float16", "dtype is 'float16'; allowed are: float32, bfloat16"),
-        ("freeze=[head]", "freeze\\[0\\] is 'head'; allowed are: front_end, encoder"),
+        ("freeze=[head]", "freeze\\[0\\] is 'head'; allowed are: front_end, encoder, text"),
         ("backbone.num_pools=7", "backbone: num_pools 7 is not 0 to"),
         ("backbone.channels=[]", "backbone: channels"),
         ("backbone.hop_samples=0", "backbone: hop_samples 0 is not positive"),
@@ -83,6 +83,22 @@ def test_a_task_of_one_dimension_weighs_that_one_alone() -> None:
 def test_what_a_recipe_cannot_be_is_named(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_recipe("demo", [override])
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "message"),
+    [
+        ("demo", "freeze=[text]", "freeze: there is no text in a model of audio alone"),
+        ("wagner/fusion-bert", "fusion.text.name=bart", "fusion.text.name is 'bart'; allowed are"),
+        ("wagner/fusion-bert", "fusion.kind=every_block", "needs the blocks of a cnn14"),
+        ("wagner/fusion-bert", "fusion.text.missing_transcript=skip", "allowed are: reject, empty"),
+        ("wagner/fusion-bert", "fusion.text.max_tokens=1000", "max_tokens 1000 is not 3 to"),
+        ("triantafyllopoulos/bert", "fusion={kind: shallow}", "fusion.text must be a mapping"),
+    ],
+)
+def test_what_text_cannot_be_is_named(name: str, override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_recipe(name, [override])
 
 
 def test_an_unknown_recipe_lists_the_known_ones() -> None:
