@@ -1,6 +1,6 @@
 """What a run would take, before it is started: audio, shards, hours, cost. Nothing is kept.
 
-plan_shards -> measure_durations -> probe_speed -> a schedule of the shards over the workers
+plan_shards -> measure_durations -> measure_speed -> a schedule of the shards over the workers
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from orchestration.durations import measure_durations
 from orchestration.hardware import choose_hardware
 from orchestration.model_uris import resolve_model
-from orchestration.probe import probe_speed
 from orchestration.shards import SEGMENTS_PER_SHARD, plan_shards
+from orchestration.speed import measure_speed
 from ser_model import storage
 from ser_model.models.onnx_model import ONNX_SCHEME
 from ser_model.schema import MAX_SEGMENT_S, ConfigError, ManifestError, UnfinishedError
@@ -140,7 +140,7 @@ def plan_run(
         durations = measure_durations(plan)
         if durations.total_s == 0:
             raise ManifestError(f"{source}: no segment has audio that could be scored")
-        probe = probe_speed(
+        measured = measure_speed(
             plan,
             durations,
             model=model,
@@ -149,10 +149,10 @@ def plan_run(
         )
     except OSError as error:
         raise UnfinishedError(f"{error}: run the same command again") from error
-    speed = probe.audio_s_per_s / probe.num_workers
+    worker_speed = measured.audio_s_per_s / measured.num_workers
     workers = min(max(hardware.num_workers, 1), plan.num_shards)
-    shards_s = (audio_s / speed for audio_s in durations.of_shards(plan).tolist())
-    wall_h = (planned_s + probe.startup_s + makespan_s(shards_s, workers)) / 3600
+    shards_s = (audio_s / worker_speed for audio_s in durations.of_shards(plan).tolist())
+    wall_h = (planned_s + measured.startup_s + makespan_s(shards_s, workers)) / 3600
     sizes = [plan.num_segments_of(number) for number in range(plan.num_shards)]
     return RunPlan(
         source=source_uri,
@@ -168,13 +168,13 @@ def plan_run(
         device=hardware.device,
         dtype=hardware.dtype,
         num_workers=workers,
-        num_workers_measured=probe.num_workers,
-        times_real_time=speed,
-        relative_error=probe.relative_error,
-        limited_by=probe.limited_by,
-        num_sampled=probe.num_segments,
-        num_rejections_by_reason=probe.num_rejections_by_reason,
-        startup_s=planned_s + probe.startup_s,
+        num_workers_measured=measured.num_workers,
+        times_real_time=worker_speed,
+        relative_error=measured.relative_error,
+        limited_by=measured.limited_by,
+        num_sampled=measured.num_segments,
+        num_rejections_by_reason=measured.num_rejections_by_reason,
+        startup_s=planned_s + measured.startup_s,
         wall_h=wall_h,
         device_h=wall_h * workers,
         cost=None if price_per_hour is None else wall_h * workers * price_per_hour,

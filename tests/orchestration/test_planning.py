@@ -13,9 +13,9 @@ from orchestration.cli import main
 from orchestration.commits import Commit
 from orchestration.durations import measure_durations
 from orchestration.planning import RunPlan, makespan_s, plan_run
-from orchestration.probe import _measure, _Pieces
 from orchestration.scoring import score
 from orchestration.shards import plan_shards
+from orchestration.speed import _measure, _Pieces
 from ser_model.batch_runner import Workload
 from ser_model.manifest import write_manifest
 from ser_model.schema import ConfigError, ManifestError, ModelError
@@ -157,7 +157,7 @@ def test_rounds_grow_until_they_take_the_time_and_give_the_speed(
     write_manifest(str(tmp_path / "m.parquet"), pa.table(rows))
     plan = plan_shards(str(tmp_path / "m.parquet"), segments_per_shard=100)
     workers = ClockedWorkers(num_workers, audio_s_per_s)
-    monkeypatch.setattr("orchestration.probe.time.monotonic", lambda: workers.now_s)
+    monkeypatch.setattr("orchestration.speed.time.monotonic", lambda: workers.now_s)
     pieces = _Pieces(plan, measure_durations(plan), seed=0)
     measured = _measure(pieces, workers.score, num_workers, sample_s=10.0)
     assert measured.audio_s_per_s(num_workers) == pytest.approx(num_workers * audio_s_per_s)

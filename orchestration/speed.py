@@ -41,7 +41,7 @@ GOLDEN = 0.6180339887498949
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
+class Speed:
     """What a sample tells of the whole.
 
     Attributes:
@@ -64,7 +64,7 @@ class Probe:
     limited_by: str
 
 
-def probe_speed(
+def measure_speed(
     plan: ShardPlan,
     durations: Durations,
     *,
@@ -72,7 +72,7 @@ def probe_speed(
     hardware: Hardware,
     sample_s: float,
     seed: int = 0,
-) -> Probe:
+) -> Speed:
     """Score pieces of a plan for some seconds, and tell how fast that was.
 
     Args:
@@ -105,7 +105,7 @@ def probe_speed(
         startup_s = time.monotonic() - started
         pieces = _Pieces(plan, durations, seed)
         measured = _measure(pieces, workers.score, num_workers, sample_s)
-    return Probe(
+    return Speed(
         num_workers=num_workers,
         startup_s=startup_s,
         audio_s_per_s=measured.audio_s_per_s(num_workers),
