@@ -24,6 +24,7 @@ COMMANDS = (
     "manifest",
     "pack",
     "plan",
+    "transcribe",
     "score",
     "export",
     "audit",

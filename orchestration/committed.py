@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -67,6 +68,18 @@ def committed_files(run_uri: str, product: Product | None = "predictions") -> Co
         predictions=predictions,
         rejections=rejections,
     )
+
+
+def read_in_order(uris: Sequence[str]) -> Iterator[pa.Table]:
+    """Read files a few ahead of the one that is wanted, for each costs a wait for the storage."""
+    ahead: deque[Future[pa.Table]] = deque()
+    with ThreadPoolExecutor(NUM_READERS) as readers:
+        for uri in uris:
+            ahead.append(readers.submit(storage.read_table, uri))
+            if len(ahead) > NUM_READERS:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def content_hash(run_uri: str) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
@@ -13,8 +11,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from orchestration.commits import NUM_READERS
-from orchestration.committed import committed_files
+from orchestration.committed import committed_files, read_in_order
 from ser_model import storage
 from ser_model.large_file import write_large
 from ser_model.schema import REJECTIONS, ConfigError
@@ -45,7 +42,7 @@ def export(run_uri: str, file: str, *, rejections: bool = False) -> int:
         raise ConfigError(f"{file}: the name must end in one of {', '.join(WRITERS)}")
     committed = committed_files(run_uri, product=None)
     schema = REJECTIONS if rejections else committed.schema
-    tables = _read_in_order(committed.rejections if rejections else committed.predictions)
+    tables = read_in_order(committed.rejections if rejections else committed.predictions)
     num_rows = 0
 
     def pieces() -> Iterator[pa.Table]:
@@ -57,18 +54,6 @@ def export(run_uri: str, file: str, *, rejections: bool = False) -> int:
     with write_large(file) as output:
         WRITERS[extension](output, schema, pieces())
     return num_rows
-
-
-def _read_in_order(uris: Sequence[str]) -> Iterator[pa.Table]:
-    """Read files a few ahead of the one that is wanted, for each costs a wait for the storage."""
-    ahead: deque[Future[pa.Table]] = deque()
-    with ThreadPoolExecutor(NUM_READERS) as readers:
-        for uri in uris:
-            ahead.append(readers.submit(storage.read_table, uri))
-            if len(ahead) > NUM_READERS:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
 
 
 def _gather(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

@@ -1,4 +1,4 @@
-"""What scoring tells at its end."""
+"""What scoring and transcribing tell at their ends."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestration.actors import StageTimes
+from ser_model.metrics.word_errors import WordErrors
 from ser_model.schema import TooManyRejectedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScoreSummary:
+class RunSummary:
     """The end of a run.
 
     Attributes:
         run: folder of the run.
         model_uri: the model, pinned to a version.
         num_segments: segments x conditions in the run.
-        num_predictions: those with a score.
-        num_rejections: those without.
+        num_rejections: those of which nothing was made.
         num_rejections_by_reason: the latter by reason code.
         audio_s: seconds of audio that were scored, over all of the run's resumptions.
         content_sha256: hash of all rows.
@@ -34,7 +34,6 @@ class ScoreSummary:
     run: str
     model_uri: str
     num_segments: int
-    num_predictions: int
     num_rejections: int
     num_rejections_by_reason: Mapping[str, int]
     audio_s: float
@@ -58,7 +57,48 @@ class ScoreSummary:
         return self.times.limited_by(self.scoring_s * self.num_workers)
 
 
-def refuse_rejections(summary: ScoreSummary, max_rejected: float) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreSummary(RunSummary):
+    """The end of a run of predictions.
+
+    Attributes:
+        num_predictions: segments with a score.
+    """
+
+    num_predictions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranscribeSummary(RunSummary):
+    """The end of a run of transcripts.
+
+    Attributes:
+        num_transcripts: segments with a transcript.
+        num_by_transcriber: those by who made it.
+        word_errors: by transcriber, against the transcripts of the manifest; None where those were
+            used, or there are none.
+    """
+
+    num_transcripts: int
+    num_by_transcriber: Mapping[str, int]
+    word_errors: Mapping[str, WordErrors] | None
+
+
+def tell_speed(summary: RunSummary) -> list[str]:
+    """Return lines on what this call did, how fast, and what limited it."""
+    if not summary.num_scored_now:
+        return ["nothing was left to do: the run was complete"]
+    times = summary.times
+    return [
+        f"{summary.num_scored_now} of them now, in {summary.wall_s:.0f} s: "
+        f"{summary.times_real_time:.0f} x real time, {summary.padding_waste:.1%} padding",
+        f"seconds of {summary.num_workers} workers: model {times.score_s:.0f}, reading "
+        f"{times.read_s:.0f} (waited for: {times.starved_s:.0f}), writing {times.write_s:.0f}; "
+        f"limited by {summary.limited_by}",
+    ]
+
+
+def refuse_rejections(summary: RunSummary, max_rejected: float) -> None:
     """Raise TooManyRejectedError where more than this part of the segments was rejected."""
     rejected = summary.num_rejections / summary.num_segments
     if rejected > max_rejected:

@@ -1,4 +1,4 @@
-"""The workers that score: Ray actors, or one in this process, for `score` and `plan` alike."""
+"""The workers that score or transcribe: Ray actors, or one in this process; `plan` has them too."""
 
 from __future__ import annotations
 
@@ -6,19 +6,35 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
-from orchestration.actors import ScoringActor, ShardReport
+from orchestration.actors import ModelSource, ScoringActor, ShardReport
 from orchestration.commits import RunIdentity
 from orchestration.hardware import Hardware
 from orchestration.local import score_here
-from orchestration.model_uris import ResolvedModel
 from orchestration.shard_plan import ShardPlan, ShardTask
+from orchestration.tables import Product
 
 THREADS_PER_WORKER = 1
 """Threads of a worker's arithmetic; more workers use more cores, and change no result."""
 
 Score: TypeAlias = Callable[[ShardPlan, Sequence[ShardTask]], Iterator[ShardReport]]
+
+
+class ResolvedSource(ModelSource, Protocol):
+    """A model that was found: which one, and how any process loads it."""
+
+    @property
+    def uri(self) -> str:
+        """Its URI, pinned to a version."""
+
+    @property
+    def version(self) -> str:
+        """Short, and unlike that of other models."""
+
+    @property
+    def weights_sha256(self) -> str:
+        """Of what was found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +51,14 @@ class ScoringWorkers:
 
 
 def identify(
-    model: ResolvedModel, plan: ShardPlan, hardware: Hardware, *, embeddings: bool
+    model: ResolvedSource,
+    plan: ShardPlan,
+    hardware: Hardware,
+    *,
+    embeddings: bool = False,
+    product: Product = "predictions",
 ) -> RunIdentity:
-    """Return all that the scores of a run depend on."""
+    """Return all that the rows of a run depend on."""
     return RunIdentity(
         model_uri=model.uri,
         model_version=model.version,
@@ -48,12 +69,13 @@ def identify(
         source_sha256=plan.sha256(),
         num_segments=plan.num_segments,
         num_shards=plan.num_shards,
+        product=product,
     )
 
 
 @contextmanager
 def start_workers(
-    model: ResolvedModel,
+    model: ResolvedSource,
     run_uri: str,
     identity: RunIdentity,
     hardware: Hardware,

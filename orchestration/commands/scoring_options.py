@@ -1,10 +1,14 @@
-"""The options that ``serval score`` and ``serval plan`` share: what is scored, and on what."""
+"""The options that ``score``, ``transcribe`` and ``plan`` share: what is scored, and on what."""
 
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from ser_model.schema import MAX_SEGMENT_S
+
+if TYPE_CHECKING:
+    from orchestration.segmenting import Segmenting
 
 
 def add_scoring_options(parser: argparse.ArgumentParser) -> None:
@@ -46,3 +50,36 @@ def add_scoring_options(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="reject longer segments, which bounds memory (default: %(default)g)",
     )
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add what only those need that write a run: its folder, its limits, how recordings are cut."""
+    parser.add_argument("--output", required=True, metavar="RUN", help="folder of the run")
+    parser.add_argument(
+        "--window",
+        type=float,
+        metavar="SECONDS",
+        help="cut recordings into such segments",
+    )
+    parser.add_argument(
+        "--hop", type=float, metavar="SECONDS", help="from window to window (default: the window)"
+    )
+    parser.add_argument(
+        "--vad", action="store_true", help="keep speech only (needs pip install 'serval[vad]')"
+    )
+    parser.add_argument(
+        "--max-rejected",
+        type=float,
+        default=0.05,
+        metavar="PART",
+        help="exit with 3 if more than this part is rejected (default: %(default)s)",
+    )
+
+
+def segmenting_of(args: argparse.Namespace) -> Segmenting | None:
+    """Return how recordings are to be cut; None for the manifest's own segments."""
+    from orchestration.segmenting import Segmenting
+
+    if args.window is None and args.hop is None and not args.vad:
+        return None
+    return Segmenting(window_s=args.window, hop_s=args.hop, vad=args.vad)

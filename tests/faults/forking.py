@@ -1,4 +1,4 @@
-"""Runs of `score` that may be killed, each in a process of its own that starts in no time.
+"""Runs that may be killed, each in a process of its own that starts in no time.
 
 A server imports what scoring needs once, and forks for each run. It never computes anything
 itself, so that there are no threads yet that a fork would lose.
@@ -38,10 +38,12 @@ class ForkServer:
         self._server.wait(timeout=60)
         self._server.stdout.close()
 
-    def start(self, faults_folder: str, commits_per_roll_up: int, **options: Any) -> int:
-        """Begin `score(**options)` and return its process id."""
+    def start(
+        self, faults_folder: str, commits_per_roll_up: int, *, job: str = "score", **options: Any
+    ) -> int:
+        """Begin `score(**options)`, or another job, and return its process id."""
         order = {"faults": faults_folder, "per_roll_up": commits_per_roll_up, "options": options}
-        return int(self._ask({"score": order}))
+        return int(self._ask({"run": {**order, "job": job}}))
 
     def wait(self, pid: int) -> int:
         """Wait for a run to end or stop: 0, 1 after an error, or minus the signal that did it."""
@@ -56,7 +58,8 @@ class ForkServer:
 
 
 def _serve() -> None:
-    import orchestration.scoring  # noqa: F401  so that runs find it imported
+    import orchestration.scoring
+    import orchestration.transcribing  # noqa: F401  so that runs find both imported
 
     for line in sys.stdin:
         question = json.loads(line)
@@ -67,20 +70,22 @@ def _serve() -> None:
         else:
             answer = os.fork()
             if answer == 0:
-                os._exit(_score(question["score"]))
+                os._exit(_run(question["run"]))
         print(answer, flush=True)  # noqa: T201  the protocol
 
 
-def _score(order: Mapping[str, Any]) -> int:
+def _run(order: Mapping[str, Any]) -> int:
     from faulty import VARIABLE
 
-    from orchestration import rollups, scoring
+    from orchestration import rollups
+    from orchestration.scoring import score
+    from orchestration.transcribing import transcribe
 
     os.dup2(2, 1)  # nothing of a run may look like an answer of the server
     os.environ[VARIABLE] = order["faults"]
     rollups.COMMITS_PER_ROLL_UP = order["per_roll_up"]
     try:
-        scoring.score(**order["options"])
+        {"score": score, "transcribe": transcribe}[order["job"]](**order["options"])
     except BaseException:  # noqa: BLE001  of a fork, none may leave the fork
         traceback.print_exc()
         return 1

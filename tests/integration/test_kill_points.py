@@ -22,7 +22,9 @@ from orchestration import commits, rollups
 from orchestration.commits import RunIdentity
 from orchestration.committed import committed_files, content_hash
 from orchestration.exporting import export
+from orchestration.score_summary import TranscribeSummary
 from orchestration.scoring import ScoreSummary, score
+from orchestration.transcribing import transcribe
 from ser_model import storage
 from ser_model.manifest import read_manifest, write_manifest
 from ser_model.schema import RunError
@@ -49,6 +51,19 @@ POINTS = {
     "the completion of run.json": ("put", "run.json", 1),
 }
 
+TRANSCRIBING_POINTS = {
+    "the creation of run.json": ("create", "run.json", 1),
+    "a file of transcripts": ("put", "transcripts.parquet", 3),
+    "a file of rejections": ("put", "rejections.parquet", 2),
+    "a commit": ("create", "commits/clean/shard-", 3),
+    "a roll-up": ("put", "rollup-", 1),
+    "the table of all commits": ("put", "commits.parquet", 1),
+    "the completion of run.json": ("put", "run.json", 1),
+}
+"""The machinery is the same: those where transcripts are written, and a few others."""
+
+ERROR_POINTS = {"the reading of transcripts for their errors": ("read", "transcripts.parquet", 2)}
+
 
 @pytest.fixture(scope="module")
 def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
@@ -59,7 +74,10 @@ def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Five shards of two segments and, in all but the first, a third that has no audio."""
+    """Five shards of two segments and, in all but the first, a third that has no audio.
+
+    Every other segment has a transcript.
+    """
     folder = tmp_path_factory.mktemp("corpus")
     rows = []
     for number in range(NUM_RECORDINGS):
@@ -67,7 +85,15 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> str:
         noise = np.random.default_rng(number).uniform(-0.5, 0.5, 16_000)
         sf.write(recording, noise, 16_000)
         times = [(0.0, 0.5), (0.25, 1.0), (2.0, 3.0)][: 3 if number else 2]
-        rows += [{"recording": recording, "start_s": start, "end_s": end} for start, end in times]
+        rows += [
+            {
+                "recording": recording,
+                "start_s": start,
+                "end_s": end,
+                "transcript": "so it is" if index % 2 else None,
+            }
+            for index, (start, end) in enumerate(times)
+        ]
     write_manifest(str(folder / "manifest.parquet"), pa.Table.from_pylist(rows))
     return str(folder / "manifest.parquet")
 
@@ -100,9 +126,19 @@ def small_roll_ups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rollups, "COMMITS_PER_ROLL_UP", COMMITS_PER_ROLL_UP)
 
 
-def kill(forks: ForkServer, faults: Faults, manifest: str, run: str, fault: Fault) -> None:
+def transcription(manifest: str, run: str, model: Path, *, replace: bool) -> dict[str, object]:
+    return {**options(manifest, run), "model_uri": str(model), "replace": replace}
+
+
+def kill(
+    forks: ForkServer,
+    faults: Faults,
+    fault: Fault,
+    job: str = "score",
+    **options: object,
+) -> None:
     faults.plan(fault)
-    pid = forks.start(str(faults.folder), COMMITS_PER_ROLL_UP, **options(manifest, run))
+    pid = forks.start(str(faults.folder), COMMITS_PER_ROLL_UP, job=job, **options)
     assert forks.wait(pid) == -signal.SIGKILL
     faults.plan()
 
@@ -117,7 +153,7 @@ def exports(run: str, folder: Path) -> list[bytes]:
 
 def check_as_clean(run: str, clean: str, manifest: str, tmp_path: Path) -> None:
     """Each segment is there once, and every row is that of a run that nothing happened to."""
-    committed = committed_files(run)
+    committed = committed_files(run, product=None)
     ids = [
         segment_id
         for uri in (*committed.predictions, *committed.rejections)
@@ -125,7 +161,7 @@ def check_as_clean(run: str, clean: str, manifest: str, tmp_path: Path) -> None:
     ]
     assert sorted(ids) == sorted(read_manifest(manifest)["segment_id"].to_pylist())
     assert content_hash(run) == content_hash(clean) == committed.run["content_sha256"]
-    assert committed.run["counts"] == committed_files(clean).run["counts"]
+    assert committed.run["counts"] == committed_files(clean, product=None).run["counts"]
     assert exports(run, tmp_path / "ours") == exports(clean, tmp_path / "clean")
 
 
@@ -145,9 +181,52 @@ def test_a_run_that_was_killed_is_ended_by_the_next(
     fault = Fault(
         effect="kill", operation=operation, path=path, when=when, first=number, last=number
     )
-    kill(forks, faults, manifest, run, fault)
+    kill(forks, faults, fault, **options(manifest, run))
     score_here(manifest, run)
     check_as_clean(run, clean, manifest, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def transcribed(
+    manifest: str, ctc_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[bool, tuple[str, TranscribeSummary]]:
+    """Runs of transcripts that nothing happened to: of what has none, and of all segments."""
+    runs = {}
+    for replace in (False, True):
+        run = str(tmp_path_factory.mktemp("transcribed") / "run")
+        summary = transcribe(**transcription(manifest, run, ctc_folder, replace=replace))
+        runs[replace] = (run, summary)
+    return runs
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    ("replace", "point"),
+    [(False, point) for point in TRANSCRIBING_POINTS] + [(True, point) for point in ERROR_POINTS],
+)
+def test_transcribing_that_was_killed_is_ended_by_the_next(
+    forks: ForkServer,
+    faults: Faults,
+    manifest: str,
+    ctc_folder: Path,
+    transcribed: dict[bool, tuple[str, TranscribeSummary]],
+    tmp_path: Path,
+    replace: bool,
+    point: str,
+    when: str,
+) -> None:
+    clean, summary = transcribed[replace]
+    operation, path, number = (TRANSCRIBING_POINTS | ERROR_POINTS)[point]
+    fault = Fault(
+        effect="kill", operation=operation, path=path, when=when, first=number, last=number
+    )
+    wanted = transcription(manifest, f"{faults.uri}/run", ctc_folder, replace=replace)
+    kill(forks, faults, fault, "transcribe", **wanted)
+    ended = transcribe(**wanted)
+    assert ended.num_by_transcriber == summary.num_by_transcriber
+    assert ended.word_errors == summary.word_errors
+    assert (ended.word_errors is not None) == replace
+    check_as_clean(f"{faults.uri}/run", clean, manifest, tmp_path)
 
 
 @pytest.mark.slow
@@ -161,7 +240,7 @@ def test_a_run_may_be_killed_at_any_operation_at_all(
     for number in range(1, num_operations + 1):
         run = f"{faults.uri}/run{number}"
         fault = Fault(effect="kill", when=when, first=number, last=number)
-        kill(forks, faults, manifest, run, fault)
+        kill(forks, faults, fault, **options(manifest, run))
         score_here(manifest, run)
         check_as_clean(run, clean, manifest, tmp_path / str(number))
 
@@ -174,7 +253,7 @@ def test_a_run_that_is_killed_again_and_again_gets_on(
         effect="kill", operation="create", path="shard-", when="after", first=1, last=1
     )
     for _ in range(NUM_RECORDINGS):
-        kill(forks, faults, manifest, run, one_commit)
+        kill(forks, faults, one_commit, **options(manifest, run))
     assert score_here(manifest, run).num_scored_now == 0
     check_as_clean(run, clean, manifest, tmp_path)
 
@@ -228,7 +307,7 @@ def test_what_was_killed_is_not_ended_as_something_else(
 ) -> None:
     run = f"{faults.uri}/run"
     fault = Fault(effect="kill", operation="create", path="shard-", first=2, last=2)
-    kill(forks, faults, manifest, run, fault)
+    kill(forks, faults, fault, **options(manifest, run))
     changes: dict[str, object] = {
         "weights_sha256": {"model_uri": "random:demo?seed=1"},
         "dtype": {"dtype": "bfloat16"},

@@ -1,0 +1,171 @@
+"""What scoring and transcribing have in common: hand out shards, verify, sum up.
+
+    Ledger.start -> ScoringActor (on Ray, or one in here) -> Ledger.complete
+
+The shard is the unit of work, retry, commit and resume. Whatever dies, the same command again goes
+on where the commits end.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestration.actors import ShardReport, StageTimes
+from orchestration.durations import planned_audio_s
+from orchestration.hardware import Hardware
+from orchestration.ledger import Ledger
+from orchestration.progress import Progress
+from orchestration.scoring_workers import ResolvedSource, start_workers
+from orchestration.shard_plan import ShardPlan, ShardTask
+from orchestration.stopping import sigterm_as_unfinished
+from ser_model.batch_runner import Workload
+from ser_model.schema import CLEAN, ConfigError, UnfinishedError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """All that it takes.
+
+    Attributes:
+        verb: what is done, for people: "score" or "transcribe".
+        plan: the segments.
+        model: what they go through.
+        ledger: where the outcomes go.
+        hardware: what it runs on.
+    """
+
+    verb: str
+    plan: ShardPlan
+    model: ResolvedSource
+    ledger: Ledger
+    hardware: Hardware
+
+
+@dataclass(slots=True, kw_only=True)
+class Totals:
+    """Adds up what this call did."""
+
+    num_segments: int = 0
+    num_rejections: int = 0
+    audio_s: float = 0.0
+    workload: Workload = field(default_factory=Workload)
+    times: StageTimes = field(default_factory=StageTimes)
+    scoring_s: float = 0.0
+    num_workers: int = 0
+
+    def add(self, report: ShardReport) -> None:
+        """Add what became of a shard."""
+        self.num_segments += report.commit.num_segments
+        self.num_rejections += report.commit.num_rejections
+        self.audio_s += report.commit.audio_s
+        self.workload += report.workload
+        self.times += report.times
+
+    def speed(self) -> dict[str, float]:
+        """Return what run.json keeps of how long the model took, of all workers together."""
+        return {"audio_s": self.audio_s, "model_s": self.times.score_s}
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Let SIGTERM, and storage that fails for good, end a command as one that can be resumed."""
+    try:
+        with sigterm_as_unfinished():
+            yield
+    except OSError as error:
+        raise UnfinishedError(f"{error}: run the same command again to resume") from error
+
+
+def check_max_rejected(max_rejected: float) -> None:
+    """Raise ConfigError where this is no part of the whole."""
+    if not 0 <= max_rejected <= 1:
+        raise ConfigError(f"--max-rejected {max_rejected} is not between 0 and 1")
+
+
+def summary_fields(
+    job: Job, run: Mapping[str, Any], totals: Totals, *, output: str, started_s: float
+) -> dict[str, Any]:
+    """Return the fields of a RunSummary, and the counts of run.json among them.
+
+    Args:
+        job: what was done.
+        run: the content of run.json.
+        totals: what this call did of it.
+        output: folder of the run, as the caller named it.
+        started_s: when the call began, by time.monotonic().
+    """
+    return {
+        **run["counts"],
+        "run": output,
+        "model_uri": job.model.uri,
+        "content_sha256": run["content_sha256"],
+        "num_scored_now": totals.num_segments,
+        "audio_scored_now_s": totals.audio_s,
+        "wall_s": time.monotonic() - started_s,
+        "padding_waste": totals.workload.padding_waste,
+        "times": totals.times,
+        "scoring_s": totals.scoring_s,
+        "num_workers": totals.num_workers,
+    }
+
+
+def finish(job: Job, description: Mapping[str, object]) -> tuple[dict[str, Any], Totals]:
+    """Do what is not committed yet, then verify the whole and complete the run.
+
+    Args:
+        job: what to do.
+        description: what run.json says beside the identity.
+
+    Returns:
+        The content of run.json, and what this call did.
+
+    Raises:
+        InputError: the model cannot be loaded, or the folder holds another run.
+        UnfinishedError: the run was stopped or shards failed; the same call resumes it.
+    """
+    totals = Totals()
+    run = job.ledger.start(description)
+    if run["status"] == "complete":
+        return run, totals
+    missing = sorted(set(range(job.plan.num_shards)) - job.ledger.committed(CLEAN))
+    tasks = [ShardTask(number=number, condition=CLEAN) for number in missing]
+    num_segments = sum(job.plan.num_segments_of(number) for number in missing)
+    if num_segments < job.plan.num_segments:
+        num_done = job.plan.num_segments - num_segments
+        logger.info("resuming: %d of %d segments are done", num_done, job.plan.num_segments)
+    if tasks:
+        work_s = planned_audio_s(job.plan)
+        total_work_s = None if work_s is None else float(work_s[missing].sum())
+        with (
+            start_workers(
+                job.model,
+                job.ledger.run_uri,
+                job.ledger.identity,
+                job.hardware,
+                num_shards=len(tasks),
+            ) as workers,
+            Progress(job.verb, total=num_segments, total_work=total_work_s) as progress,
+        ):
+            started = time.monotonic()
+            for report in workers.score(job.plan, tasks):
+                job.ledger.note(report.commit)
+                totals.add(report)
+                progress.advance(
+                    report.commit.num_segments,
+                    work=0.0 if work_s is None else float(work_s[report.commit.shard]),
+                    rejected=totals.num_rejections,
+                    audio=f"{totals.audio_s / 3600:.2f} h",
+                    speed=f"{totals.audio_s / (time.monotonic() - started):.0f} x real time",
+                )
+            totals.scoring_s = time.monotonic() - started
+            totals.num_workers = workers.num_workers
+    num_segments_by_shard = [job.plan.num_segments_of(n) for n in range(job.plan.num_shards)]
+    note = {"speed": totals.speed()} if tasks else {}
+    return job.ledger.complete(num_segments_by_shard, [CLEAN], note=note), totals
