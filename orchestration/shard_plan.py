@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from orchestration.table_hash import table_sha256
 from ser_model.schema import MAX_SEGMENT_S, ManifestError, Reason, SegmentError
+from ser_model.table_files import text_column
 
 Waveform: TypeAlias = npt.NDArray[np.float32]
 SegmentAudio: TypeAlias = tuple[str, Waveform | SegmentError]
@@ -201,19 +202,7 @@ def transcript_column(source: str, table: pa.Table) -> pa.ChunkedArray:
     """
     if TRANSCRIPT not in table.column_names:
         return pa.chunked_array([pa.nulls(table.num_rows, pa.string())])
-    column = table[TRANSCRIPT]
-    try:
-        # By way of bytes: of text that a file says it holds, only a cast to text checks the bytes.
-        return column.cast(pa.large_binary()).cast(pa.large_string())
-    except pa.ArrowException as error:
-        for row, value in enumerate(column, start=1):
-            try:
-                value.cast(pa.large_binary()).cast(pa.large_string())
-            except pa.ArrowException:
-                raise ManifestError(
-                    f"{source}, row {row}: transcript is no text in UTF-8; save the file in UTF-8"
-                ) from error
-        raise ManifestError(f"{source}: column {TRANSCRIPT!r} is no text: {error}") from error
+    return text_column(source, TRANSCRIPT, table[TRANSCRIPT])
 
 
 def refuse_duplicates(source: str, table: pa.Table) -> None:

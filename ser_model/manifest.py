@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from ser_model import storage
 from ser_model.schema import DIMENSIONS, SEXES, SPLITS, ConfigError, ManifestError, Segment
-from ser_model.table_files import one_line, read_table_file, write_table_file
+from ser_model.table_files import one_line, read_table_file, text_column, write_table_file
 
 NUMBERS = ("start_s", "end_s", *DIMENSIONS, "age", "duration_s")
 """Columns that are always numbers, whatever the format of the file."""
@@ -215,7 +215,7 @@ def _checked(uri: str, table: pa.Table, truth_range: TruthRange | None) -> pa.Ta
         if column in NUMBERS:
             table = _replace(table, column, to_numbers(uri, column, table[column]))
         elif column in TEXTS:
-            table = _replace(table, column, _texts(uri, column, table[column]))
+            table = _replace(table, column, text_column(uri, column, table[column]))
     for column in ("start_s", "end_s"):
         if column in table.column_names:
             _refuse(uri, column, table, pc.is_nan(table[column]), "is not a number")
@@ -229,13 +229,6 @@ def _checked(uri: str, table: pa.Table, truth_range: TruthRange | None) -> pa.Ta
         if truth_range is not None and column in table.column_names:
             table = _map_truth(uri, column, table, truth_range)
     return table
-
-
-def _texts(uri: str, column: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
-    try:
-        return pc.cast(values, pa.string())
-    except pa.ArrowException as error:
-        raise ManifestError(f"{uri}: column {column!r} is not text: {one_line(error)}") from error
 
 
 def _map_truth(uri: str, column: str, table: pa.Table, truth_range: TruthRange) -> pa.Table:

@@ -74,6 +74,31 @@ def write_table_file(uri: str, table: pa.Table) -> None:
         storage.write_atomic(uri, buffer.getvalue())
 
 
+def text_column(uri: str, column: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column as text.
+
+    Args:
+        uri: where it comes from, for messages.
+        column: its name, likewise.
+        values: text, or what can be written as such.
+
+    Raises:
+        ManifestError: it is no text, or not in UTF-8; the message names the row.
+    """
+    try:
+        # By way of bytes: where a file says that it holds text, only a cast to text checks it.
+        return values.cast(pa.string()).cast(pa.binary()).cast(pa.string())
+    except pa.ArrowException as error:
+        for row, value in enumerate(values, start=1):
+            try:
+                value.cast(pa.string()).cast(pa.binary()).cast(pa.string())
+            except pa.ArrowException:
+                raise ManifestError(
+                    f"{uri}, row {row}: {column} is no text in UTF-8; save the file in UTF-8"
+                ) from error
+        raise ManifestError(f"{uri}: column {column!r} is not text: {one_line(error)}") from error
+
+
 def one_line(error: BaseException) -> str:
     """Return the first line of an error's message, all that fits into ours."""
     return str(error).partition("\n")[0]
