@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from orchestration.parquet_shards import ROWS_PER_READ, ParquetShard
-from orchestration.shard_plan import Shard, ShardPlan
+from orchestration.shard_plan import Shard, ShardPlan, TextShard
 from orchestration.shards import RecordingShard
 from orchestration.webdataset import MAX_MEMBER_BYTES, TarShard
 from ser_model import storage
@@ -152,6 +152,8 @@ def _count_headers(plan: ShardPlan, number: int) -> int:
 
 def _by_headers(shard: Shard) -> Seconds:
     """Return the durations of a shard's segments, in its order; NaN where there is none."""
+    if isinstance(shard, TextShard):
+        return _by_headers(shard.shard)
     if isinstance(shard, RecordingShard):
         recordings = sorted({s.recording for s in shard.segments if s.end_s is None})
         with ThreadPoolExecutor(NUM_READERS) as readers:

@@ -10,12 +10,18 @@ from urllib.parse import parse_qsl
 from orchestration import mlflow_store
 from orchestration.registry import SHA256_TAG, find_version
 from ser_model import storage
-from ser_model.models.base import EmotionModel, build_model
+from ser_model.models.base import EmotionModel, ModelConfig, build_model
 from ser_model.models.checkpoint import HUB_SCHEME, hub_revision
 from ser_model.models.ensemble import Ensemble, EnsembleConfig, read_ensemble
 from ser_model.models.onnx_model import ONNX_SCHEME, OnnxModel, load_onnx_model
 from ser_model.models.pretrained import untrained
-from ser_model.models.storage import CONFIG_NAME, WEIGHTS_NAME, load_model, weights_sha256
+from ser_model.models.storage import (
+    CONFIG_NAME,
+    WEIGHTS_NAME,
+    load_model,
+    read_config,
+    weights_sha256,
+)
 from ser_model.schema import DIMENSIONS, ModelError
 from ser_model.training.recipe import Recipe, list_recipes, load_recipe
 
@@ -38,6 +44,8 @@ class ResolvedModel:
         version: short and unlike that of other models: "demo/3".
         weights_sha256: of the weights that were found; `load` accepts no others.
         location: of a version in the registry the folder of its files; else the URI itself.
+        config: of a single model, without its weights; None for an ensemble, and for models from
+            elsewhere (ONNX, the hub), of which none reads.
         ensemble: who votes how, if it is one.
         members: in the order of `ensemble`.
     """
@@ -46,8 +54,21 @@ class ResolvedModel:
     version: str
     weights_sha256: str
     location: str
+    config: ModelConfig | None = None
     ensemble: EnsembleConfig | None = None
     members: tuple[ResolvedModel, ...] = ()
+
+    @property
+    def uses_text(self) -> bool:
+        """Whether it, or one of its members, reads transcripts."""
+        own = self.config is not None and self.config.text is not None
+        return own or any(member.uses_text for member in self.members)
+
+    @property
+    def needs_transcript(self) -> bool:
+        """Whether a segment without transcript is rejected."""
+        own = self.config is not None and self.config.needs_transcript
+        return own or any(member.needs_transcript for member in self.members)
 
     def load(self) -> AnyModel:
         """Load the model, in eval mode.
@@ -141,6 +162,7 @@ def _resolve_registered(uri: str, *, may_be_ensemble: bool) -> ResolvedModel:
     with mlflow_store.readable(folder) as readable:
         ensemble = _read_ensemble(readable, pinned, may_be_ensemble=may_be_ensemble)
         sha256 = weights_sha256(readable) if ensemble is None else ensemble.sha256()
+        config = read_config(readable) if ensemble is None else None
     if version.tags.get(SHA256_TAG, sha256) != sha256:
         raise ModelError(f"the weights of {pinned} in {folder} are not the ones registered")
     return ResolvedModel(
@@ -148,6 +170,7 @@ def _resolve_registered(uri: str, *, may_be_ensemble: bool) -> ResolvedModel:
         version=f"{version.name}/{version.version}",
         weights_sha256=sha256,
         location=folder,
+        config=config,
         ensemble=ensemble,
         members=() if ensemble is None else _resolve_members(ensemble, pinned),
     )
@@ -163,11 +186,13 @@ def _read_ensemble(folder: str, uri: str, *, may_be_ensemble: bool) -> EnsembleC
 def _resolve_random(uri: str) -> ResolvedModel:
     recipe, seed = _recipe_and_seed(uri)
     pinned = f"{RANDOM_SCHEME}{recipe}?seed={seed}"
+    model = _untrained(recipe, seed)
     return ResolvedModel(
         uri=pinned,
         version=f"{recipe}/random-{seed}",
-        weights_sha256=weights_sha256(_untrained(recipe, seed)),
+        weights_sha256=weights_sha256(model),
         location=pinned,
+        config=model.config,
     )
 
 
@@ -215,12 +240,22 @@ def _resolve_folder(uri: str, *, may_be_ensemble: bool) -> ResolvedModel:
     path = storage.local_path(uri)
     pinned = uri if path is None else str(path.absolute())
     ensemble = _read_ensemble(pinned, pinned, may_be_ensemble=may_be_ensemble)
-    sha256 = weights_sha256(load_model(pinned)) if ensemble is None else ensemble.sha256()
+    if ensemble is not None:
+        sha256 = ensemble.sha256()
+        return ResolvedModel(
+            uri=pinned,
+            version=sha256[:12],
+            weights_sha256=sha256,
+            location=pinned,
+            ensemble=ensemble,
+            members=_resolve_members(ensemble, pinned),
+        )
+    model = load_model(pinned)
+    sha256 = weights_sha256(model)
     return ResolvedModel(
         uri=pinned,
         version=sha256[:12],
         weights_sha256=sha256,
         location=pinned,
-        ensemble=ensemble,
-        members=() if ensemble is None else _resolve_members(ensemble, pinned),
+        config=model.config,
     )

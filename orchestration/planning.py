@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from orchestration.durations import measure_durations
 from orchestration.hardware import choose_hardware
 from orchestration.model_uris import resolve_model
-from orchestration.shards import SEGMENTS_PER_SHARD, plan_shards
+from orchestration.shards import SEGMENTS_PER_SHARD, check_transcripts, plan_shards
 from orchestration.speed import measure_speed
 from ser_model import storage
 from ser_model.models.onnx_model import ONNX_SCHEME
@@ -129,13 +129,16 @@ def plan_run(
     )
     source = storage.absolute(source_uri)
     try:
+        model = resolve_model(model_uri)
         plan = plan_shards(
             source,
             split=split,
             segments_per_shard=segments_per_shard,
             max_segment_s=max_segment_s,
+            transcripts=model.uses_text,
         )
-        model = resolve_model(model_uri)
+        if model.needs_transcript:
+            check_transcripts(source, plan)
         planned_s = time.monotonic() - started
         durations = measure_durations(plan)
         if durations.total_s == 0:

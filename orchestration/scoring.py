@@ -17,10 +17,10 @@ from orchestration.run_job import Job, check_max_rejected, finish, resumable, su
 from orchestration.score_summary import ScoreSummary, refuse_rejections
 from orchestration.scoring_workers import identify
 from orchestration.segmenting import Segmenting, segmented_source
-from orchestration.shards import SEGMENTS_PER_SHARD, plan_shards
+from orchestration.shards import SEGMENTS_PER_SHARD, check_transcripts, plan_shards
 from ser_model import storage
 from ser_model.models.onnx_model import ONNX_SCHEME
-from ser_model.schema import MAX_SEGMENT_S
+from ser_model.schema import MAX_SEGMENT_S, ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +84,11 @@ def score(
             logger.warning("!!! %s HAS RANDOM WEIGHTS: ITS SCORES MEAN NOTHING !!!", model.uri)
         if segmenting is None:
             segments, segments_split = source, split
+        elif model.uses_text:
+            raise ConfigError(
+                f"{model.uri} reads text, and a transcript is of a whole segment: leave --window "
+                "and --vad out"
+            )
         else:
             segments = segmented_source(source, run_uri, segmenting, split=split)
             segments_split = None  # applied already
@@ -92,7 +97,10 @@ def score(
             split=segments_split,
             segments_per_shard=segments_per_shard,
             max_segment_s=max_segment_s,
+            transcripts=model.uses_text,
         )
+        if model.needs_transcript:
+            check_transcripts(source, plan)
         identity = identify(model, plan, hardware, embeddings=embeddings)
         ledger = Ledger(run_uri, identity)
         job = Job(verb="score", plan=plan, model=model, ledger=ledger, hardware=hardware)

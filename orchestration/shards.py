@@ -122,6 +122,19 @@ def plan_shards(
     return _plan_manifest(source, table, segments_per_shard, max_segment_s, transcripts=transcripts)
 
 
+def check_transcripts(source: str, plan: ShardPlan) -> None:
+    """Refuse a source without any transcript, for a model that cannot do without.
+
+    Raises:
+        ManifestError: no segment has one.
+    """
+    if plan.rows[TRANSCRIPT].null_count == plan.num_segments:
+        raise ManifestError(
+            f"{source} has no transcript, and the model reads text; it takes them from a column "
+            "'transcript'"
+        )
+
+
 def _plan_manifest(
     source: str,
     table: pa.Table,

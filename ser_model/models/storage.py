@@ -52,7 +52,7 @@ def load_model(folder: str) -> EmotionModel:
     """
     if is_hugging_face(folder):
         return load_hugging_face_model(folder)
-    config = _read_config(folder)
+    config = read_config(folder)
     if isinstance(config.backbone, EgemapsConfig) and config.backbone.speaker_normalised:
         raise ModelError(
             f"{folder} holds a model of features that were normalised by speaker: it cannot score "
@@ -70,6 +70,22 @@ def load_model(folder: str) -> EmotionModel:
     _check_weights(model, weights, folder)
     model.load_state_dict(weights)
     return model.eval()
+
+
+def read_config(folder: str) -> ModelConfig:
+    """Read the configuration of a model that `save_model` wrote, without its weights.
+
+    Raises:
+        ModelError: it is absent, or describes no model.
+    """
+    uri = storage.join(folder, CONFIG_NAME)
+    try:
+        mapping = json.loads(_read(uri))
+        if not isinstance(mapping, dict) or mapping.pop("format", None) != FORMAT:
+            raise ValueError(f"it does not say that its format is {FORMAT!r}")
+        return build(ModelConfig, mapping)
+    except ValueError as error:
+        raise ModelError(f"{uri} describes no model that Serval knows: {error}") from error
 
 
 def weights_sha256(model: EmotionModel | str) -> str:
@@ -111,17 +127,6 @@ def _read(uri: str, *, max_bytes: int = MAX_WEIGHTS_BYTES) -> bytes:
             f"{uri} cannot be read ({reason}); a model is a folder with {CONFIG_NAME} and "
             f"{WEIGHTS_NAME}"
         ) from error
-
-
-def _read_config(folder: str) -> ModelConfig:
-    uri = storage.join(folder, CONFIG_NAME)
-    try:
-        mapping = json.loads(_read(uri))
-        if not isinstance(mapping, dict) or mapping.pop("format", None) != FORMAT:
-            raise ValueError(f"it does not say that its format is {FORMAT!r}")
-        return build(ModelConfig, mapping)
-    except ValueError as error:
-        raise ModelError(f"{uri} describes no model that Serval knows: {error}") from error
 
 
 def _read_tokeniser(folder: str, config: ModelConfig) -> bytes | None:

@@ -1,0 +1,180 @@
+"""Scoring with models that read: from every kind of source, with and without transcripts."""
+
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from orchestration.committed import committed_files
+from orchestration.planning import plan_run
+from orchestration.score_summary import ScoreSummary
+from orchestration.scoring import score
+from orchestration.segmenting import Segmenting
+from pipelines.pack import pack
+from ser_model import storage
+from ser_model.manifest import read_manifest, write_manifest
+from ser_model.models.base import ModelConfig, build_model
+from ser_model.models.cnn14 import Cnn14Config
+from ser_model.models.fusion import FusionConfig
+from ser_model.models.head import HeadConfig
+from ser_model.models.storage import save_model
+from ser_model.models.text_transformer_config import TextTransformerConfig
+from ser_model.models.tokeniser import make_tokeniser
+from ser_model.schema import DIMENSIONS, ConfigError, ManifestError
+
+TRANSCRIPTS = ["so glad", "so sad", "", None, "glad " * 1000, "quite"]
+
+
+def write_model(folder: Path, *, hears: bool = True, missing: str = "reject") -> str:
+    text = TextTransformerConfig(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        vocab_size=100,
+        max_position_embeddings=32,
+        max_tokens=32,
+        missing_transcript=missing,
+    )
+    config = ModelConfig(
+        task="dimensions",
+        targets=DIMENSIONS,
+        backbone=Cnn14Config(channels=(4, 8), num_pools=2) if hears else text,
+        pooling="mean",
+        head=HeadConfig(num_hidden=8),
+        fusion=FusionConfig(kind="concatenation", text=text) if hears else None,
+    )
+    tokeniser = make_tokeniser([t or "" for t in TRANSCRIPTS], vocab_size=100)
+    save_model(build_model(config, 0, tokeniser), str(folder))
+    return str(folder)
+
+
+@pytest.fixture
+def manifest(tmp_path: Path, write_recording: Callable[..., str]) -> str:
+    rows = []
+    for number, transcript in enumerate(TRANSCRIPTS):
+        write_recording(tmp_path / f"{number}.wav", duration_s=0.6 + number / 10, seed=number)
+        rows.append(
+            {"segment_id": f"s{number}", "recording": f"{number}.wav", "transcript": transcript}
+        )
+    path = str(tmp_path / "manifest.parquet")
+    write_manifest(path, pa.Table.from_pylist(rows))
+    return path
+
+
+def score_here(source: str, run: Path, model: str, **options: object) -> ScoreSummary:
+    defaults = {"devices": "cpu", "local": True, "max_rejected": 1.0, "segments_per_shard": 4}
+    return score(source, output=str(run), model_uri=model, **{**defaults, **options})
+
+
+def rows_of(run: Path) -> tuple[dict[str, tuple[float, ...]], dict[str, tuple[str, str]]]:
+    """Return the dimensions by segment, and stage and reason of each rejection."""
+    files = committed_files(str(run))
+    predictions = [row for f in files.predictions for row in storage.read_table(f).to_pylist()]
+    rejections = [row for f in files.rejections for row in storage.read_table(f).to_pylist()]
+    return (
+        {row["segment_id"]: tuple(row[d] for d in DIMENSIONS) for row in predictions},
+        {row["segment_id"]: (row["stage"], row["reason"]) for row in rejections},
+    )
+
+
+def without_transcripts(manifest: str, path: Path) -> str:
+    table = read_manifest(manifest).drop_columns("transcript")
+    write_manifest(str(path), table)
+    return str(path)
+
+
+@pytest.mark.parametrize("hears", [True, False])
+def test_every_source_with_transcripts_gives_the_same_scores(
+    tmp_path: Path, manifest: str, hears: bool
+) -> None:
+    model = write_model(tmp_path / "model", hears=hears)
+    shards = str(tmp_path / "shards")
+    pack(read_manifest(manifest), shards, segments_per_shard=2)
+    audio = pa.concat_tables(
+        storage.read_table(f"{shards}/{name}").select(["segment_id", "audio"])
+        for name in sorted(storage.list_names(shards))
+        if name.startswith("shard-")
+    )
+    texts = dict(
+        zip(
+            *(read_manifest(manifest)[c].to_pylist() for c in ("segment_id", "transcript")),
+            strict=True,
+        )
+    )
+    column = pa.array([texts[segment_id] for segment_id in audio["segment_id"].to_pylist()])
+    pq.write_table(audio.append_column("transcript", column), tmp_path / "audio.parquet")
+    expected, rejected = {}, {"s3": ("read", "no_transcript")}
+    for number, source in enumerate((manifest, shards, str(tmp_path / "audio.parquet"))):
+        summary = score_here(source, tmp_path / f"run-{number}", model)
+        predictions, rejections = rows_of(tmp_path / f"run-{number}")
+        assert rejections == rejected
+        assert summary.num_rejections == 1
+        expected = expected or predictions
+        assert predictions.keys() == expected.keys() == {"s0", "s1", "s2", "s4", "s5"}
+        for segment_id, values in expected.items():
+            assert predictions[segment_id] == pytest.approx(values, abs=1e-5)
+    assert len(set(expected.values())) == 5
+
+
+def test_a_missing_transcript_can_be_an_empty_one(tmp_path: Path, manifest: str) -> None:
+    model = write_model(tmp_path / "model", missing="empty")
+    score_here(manifest, tmp_path / "run", model)
+    predictions, rejections = rows_of(tmp_path / "run")
+    assert len(predictions) == len(TRANSCRIPTS)
+    assert not rejections
+    silent = without_transcripts(manifest, tmp_path / "silent.parquet")
+    score_here(silent, tmp_path / "silent", model)
+    assert rows_of(tmp_path / "silent")[0]["s3"] == pytest.approx(predictions["s3"], abs=1e-5)
+    assert rows_of(tmp_path / "silent")[0]["s1"] != pytest.approx(predictions["s1"], abs=1e-5)
+
+
+def test_a_source_without_any_transcript_is_refused_before_it_is_read(
+    tmp_path: Path, manifest: str
+) -> None:
+    model = write_model(tmp_path / "model")
+    silent = without_transcripts(manifest, tmp_path / "silent.parquet")
+    with tarfile.open(tmp_path / "archive.tar", "w") as archive:
+        archive.add(tmp_path / "0.wav", "0.wav")
+    for source in (silent, str(tmp_path / "archive.tar")):
+        with pytest.raises(ManifestError, match="has no transcript, and the model reads text"):
+            score_here(source, tmp_path / "run", model)
+        with pytest.raises(ManifestError, match="has no transcript, and the model reads text"):
+            plan_run(source, model_uri=model, devices="cpu", local=True)
+    with pytest.raises(ConfigError, match="leave --window and --vad out"):
+        score_here(manifest, tmp_path / "run", model, segmenting=Segmenting(window_s=1.0))
+
+
+def test_a_plan_is_made_for_models_that_read(tmp_path: Path, manifest: str) -> None:
+    model = write_model(tmp_path / "model")
+    planned = plan_run(manifest, model_uri=model, devices="cpu", local=True, sample_s=0.1)
+    assert planned.num_segments == len(TRANSCRIPTS)
+
+
+def test_transcripts_decide_what_a_run_is(tmp_path: Path, manifest: str) -> None:
+    model = write_model(tmp_path / "model")
+    first = score_here(manifest, tmp_path / "run", model)
+    table = read_manifest(manifest)
+    other = table.set_column(
+        table.column_names.index("transcript"), "transcript", pa.array(["new"] * len(TRANSCRIPTS))
+    )
+    write_manifest(str(tmp_path / "other.parquet"), other)
+    second = score_here(str(tmp_path / "other.parquet"), tmp_path / "other", model)
+    assert first.content_sha256 != second.content_sha256
+
+
+@pytest.mark.parametrize("name", ["manifest.csv", "manifest.jsonl"])
+def test_transcripts_in_another_encoding_are_refused_by_the_name_of_their_file(
+    tmp_path: Path, manifest: str, name: str
+) -> None:
+    model, path = write_model(tmp_path / "model"), tmp_path / name
+    lines = {
+        "manifest.csv": "segment_id,recording,transcript\ns0,0.wav,s\u00e4d\n",
+        "manifest.jsonl": '{"segment_id": "s0", "recording": "0.wav", "transcript": "s\u00e4d"}\n',
+    }
+    path.write_bytes(lines[name].encode("latin-1"))
+    with pytest.raises(ManifestError, match=rf"{name}.*UTF-?8"):
+        score_here(str(path), tmp_path / "run", model)
