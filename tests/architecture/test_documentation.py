@@ -1,15 +1,19 @@
 """Every command is documented, and every example on a help page is one that the parser takes."""
 
 import importlib
+import re
 import shlex
 from pathlib import Path
+from string import Template
 
 import pytest
 
 from orchestration.cli import COMMANDS, build_parser
+from orchestration.training import all_overrides
 from pipelines.transforms.metric_values import metric_values
 from ser_model.metrics.dimension_sums import DimensionSums
 from ser_model.metrics.recall import Confusion
+from ser_model.training.recipe import load_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,6 +31,21 @@ def test_the_help_page_ends_with_an_example_that_parses(name: str) -> None:
     before_beam_options = words[1 : words.index("--")] if "--" in words else words[1:]
     args = build_parser().parse_args(before_beam_options)
     assert args.command == name
+
+
+def test_every_training_on_the_pages_is_one_that_the_recipes_take() -> None:
+    num_trainings = 0
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        text = page.read_text().replace("\\\n", " ")
+        variables = dict(re.findall(r'^    (\w+)="(.*)"$', text, re.MULTILINE))
+        for line in re.findall("^    (serval train .*)$", text, re.MULTILINE):
+            words = shlex.split(Template(line).safe_substitute(variables))[1:]
+            if words[1].isupper() or words[1].startswith("-"):
+                continue  # RECIPE stands for any
+            args = build_parser().parse_args(words)
+            load_recipe(args.recipe, all_overrides(args.target, args.overrides))
+            num_trainings += 1
+    assert num_trainings > 5
 
 
 def test_every_command_module_is_listed() -> None:
