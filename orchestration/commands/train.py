@@ -11,6 +11,7 @@ from orchestration.commands.summary import Summary
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from orchestration.ensemble_training import EnsembleSummary
     from orchestration.training import SeriesSummary
     from orchestration.training_record import TrainSummary
 
@@ -77,11 +78,13 @@ def run(args: argparse.Namespace) -> Summary:
         return _show_recipe(args)
     if args.manifest is None or args.output is None:
         raise ConfigError("serval train needs --manifest M and --output DIR")
+    from orchestration.ensemble_training import train_ensemble
     from orchestration.training import train_recipe
-    from orchestration.training_record import TrainSummary
     from ser_model.manifest import parse_truth_range
+    from ser_model.training.ensemble_recipe import list_ensemble_recipes
 
-    summary = train_recipe(
+    train = train_ensemble if args.recipe in list_ensemble_recipes() else train_recipe
+    summary = train(
         args.recipe,
         args.manifest,
         args.output,
@@ -92,14 +95,18 @@ def run(args: argparse.Namespace) -> Summary:
         devices=args.devices,
         num_workers=args.workers,
     )
-    text = _text(summary) if isinstance(summary, TrainSummary) else _series_text(summary)
-    return Summary(text=text, data=dataclasses.asdict(summary))
+    return Summary(text=_text(summary), data=dataclasses.asdict(summary))
 
 
 def _list_recipes() -> Summary:
+    from ser_model.training.ensemble_recipe import list_ensemble_recipes, load_ensemble_recipe
     from ser_model.training.recipe import list_recipes, load_recipe
 
-    recipes = {name: load_recipe(name).description for name in list_recipes()}
+    recipes = {
+        **{name: load_recipe(name).description for name in list_recipes()},
+        **{name: load_ensemble_recipe(name)[0].description for name in list_ensemble_recipes()},
+    }
+    recipes = dict(sorted(recipes.items()))
     width = max(map(len, recipes))
     lines = [f"{name:<{width}}  {description}" for name, description in recipes.items()]
     return Summary(text="\n".join(lines), data={"recipes": recipes})
@@ -108,11 +115,16 @@ def _list_recipes() -> Summary:
 def _show_recipe(args: argparse.Namespace) -> Summary:
     from orchestration.training import all_overrides
     from ser_model.training.checkpoint import to_json
+    from ser_model.training.ensemble_recipe import list_ensemble_recipes, load_ensemble_recipe
     from ser_model.training.recipe import load_recipe, to_mapping
 
     overrides = all_overrides(args.target, args.overrides)
-    recipe = to_json(to_mapping(load_recipe(args.recipe, overrides)))
-    original = to_json(to_mapping(load_recipe(args.recipe)))
+    if args.recipe in list_ensemble_recipes():
+        recipe = to_json(dataclasses.asdict(load_ensemble_recipe(args.recipe, overrides)[0]))
+        original = to_json(dataclasses.asdict(load_ensemble_recipe(args.recipe)[0]))
+    else:
+        recipe = to_json(to_mapping(load_recipe(args.recipe, overrides)))
+        original = to_json(to_mapping(load_recipe(args.recipe)))
     overridden = {override.partition("=")[0] for override in overrides}
     return Summary(
         text="\n".join(_yaml_lines(recipe, original, overridden)),
@@ -141,7 +153,23 @@ def _yaml_lines(
         yield f"{indent}{name}: {shown}{mark}"
 
 
-def _text(summary: TrainSummary) -> str:
+def _text(summary: TrainSummary | SeriesSummary | EnsembleSummary) -> str:
+    from orchestration.ensemble_training import EnsembleSummary
+    from orchestration.training_record import TrainSummary
+
+    if isinstance(summary, EnsembleSummary):
+        lines = [
+            *map(_text, summary.trainings),
+            f"ensemble: {summary.output}, a {summary.vote} vote "
+            f"(sha256 {summary.weights_sha256[:12]})",
+        ]
+        if summary.model_uri is not None:
+            lines.append(f"registered: {summary.model_uri}")
+        return "\n".join(lines)
+    return _training_text(summary) if isinstance(summary, TrainSummary) else _series_text(summary)
+
+
+def _training_text(summary: TrainSummary) -> str:
     splits = ", ".join(f"{split} {number}" for split, number in summary.num_segments.items())
     lines = [
         f"{'was trained already' if summary.resumed else 'trained'}: recipe {summary.recipe}, "

@@ -46,12 +46,29 @@ def register_ensemble(
             one is there twice, or the name is not allowed.
     """
     check_name(name)
+    config = resolve_ensemble(uris, vote=vote)
+    uris = [member.uri for member in config.members]
+    model = Ensemble(config, [resolve_model(uri).load() for uri in uris])
+    version = register(
+        model,
+        partial(save_ensemble, config),
+        weights_sha256=config.sha256(),
+        source=" ".join(uris),
+        name=name,
+    )
+    return RegisteredEnsemble(
+        uri=f"models:/{name}/{version}", vote=config.vote, members=tuple(uris)
+    )
+
+
+def resolve_ensemble(uris: Sequence[str], *, vote: Vote | None = None) -> EnsembleConfig:
+    """Pin the members of an ensemble; arguments and errors as of `register_ensemble`."""
     members = [_resolve(uri) for uri in uris]
-    loaded = [member.load() for member in members]
     if vote is None:
-        vote = "mean" if loaded and loaded[0].task == "dimensions" else "hard"
+        is_of_dimensions = bool(members) and members[0].load().task == "dimensions"
+        vote = "mean" if is_of_dimensions else "hard"
     try:
-        config = EnsembleConfig(
+        return EnsembleConfig(
             vote=vote,
             members=tuple(
                 Member(uri=member.uri, weights_sha256=member.weights_sha256) for member in members
@@ -59,16 +76,6 @@ def register_ensemble(
         )
     except ValueError as error:
         raise ModelError(f"these models are no ensemble: {error}") from error
-    version = register(
-        Ensemble(config, loaded),
-        partial(save_ensemble, config),
-        weights_sha256=config.sha256(),
-        source=" ".join(member.uri for member in members),
-        name=name,
-    )
-    return RegisteredEnsemble(
-        uri=f"models:/{name}/{version}", vote=vote, members=tuple(member.uri for member in members)
-    )
 
 
 def _resolve(uri: str) -> ResolvedModel:

@@ -159,7 +159,12 @@ def list_recipes() -> list[str]:
     >>> "demo" in list_recipes()
     True
     """
-    return sorted(_names(_folder(), ""))
+    return list_recipe_files(_folder())
+
+
+def list_recipe_files(folder: Traversable) -> list[str]:
+    """Return the names of the recipes in a folder, sorted."""
+    return sorted(_names(folder, ""))
 
 
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> AnyRecipe:
@@ -176,11 +181,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> AnyRecipe:
         >>> load_recipe("demo", ["seed=7", "optimiser.learning_rate=0.5"]).seed
         7
     """
-    if name not in list_recipes():
-        raise ConfigError(f"no recipe {name!r}; there are: {', '.join(list_recipes())}")
-    mapping = yaml.safe_load(_folder().joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
-    for override in overrides:
-        _apply(mapping, override)
+    mapping = read_recipe_file(_folder(), name, overrides)
     try:
         if mapping.get("kind") == "support_vectors":
             return build(SupportVectorRecipe, mapping)
@@ -191,6 +192,22 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> AnyRecipe:
         return build(Recipe, mapping)
     except ValueError as error:
         raise ConfigError(f"recipe {name}: {error}") from error
+
+
+def read_recipe_file(folder: Traversable, name: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return what a recipe's file says, with overrides applied.
+
+    Raises:
+        ConfigError: there is no such file, or an override cannot be read.
+    """
+    if name not in list_recipe_files(folder):
+        raise ConfigError(f"no recipe {name!r}; there are: {', '.join(list_recipe_files(folder))}")
+    mapping: dict[str, Any] = yaml.safe_load(
+        folder.joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    )
+    for override in overrides:
+        _apply(mapping, override)
+    return mapping
 
 
 def to_mapping(recipe: AnyRecipe) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from ser_model.models.cnn14 import Cnn14Config
 from ser_model.models.storage import load_model, save_model
 from ser_model.models.text_transformer_config import TextTransformerConfig
 from ser_model.schema import DIMENSIONS
+from ser_model.training.ensemble_recipe import list_ensemble_recipes
 from ser_model.training.examples import Example
 from ser_model.training.loop import new_model, train
 from ser_model.training.recipe import Recipe, list_recipes, load_recipe
@@ -99,7 +100,8 @@ def test_every_recipe_of_the_papers_is_there() -> None:
 
 def test_every_recipe_and_backbone_is_in_the_documentation() -> None:
     page = Path(__file__).parents[3].joinpath("docs", "models.md").read_text()
-    missing = {name for name in (*NAMES, *named_backbones()) if f"`{name}`" not in page}
+    names = (*NAMES, *list_ensemble_recipes(), *named_backbones())
+    missing = {name for name in names if f"`{name}`" not in page}
     assert not missing
     assert all(backbone.hub in page for backbone in named_backbones().values())
 
