@@ -21,6 +21,7 @@ from orchestration.hardware import Hardware
 from orchestration.ledger import Ledger
 from orchestration.progress import Progress
 from orchestration.scoring_workers import ResolvedSource, start_workers
+from orchestration.segmenting import Segmenting, segmented_source
 from orchestration.shard_plan import ShardPlan, ShardTask
 from orchestration.stopping import sigterm_as_unfinished
 from ser_model.batch_runner import Workload
@@ -87,6 +88,22 @@ def check_max_rejected(max_rejected: float) -> None:
     """Raise ConfigError where this is no part of the whole."""
     if not 0 <= max_rejected <= 1:
         raise ConfigError(f"--max-rejected {max_rejected} is not between 0 and 1")
+
+
+def segments_of(
+    source: str, run_uri: str, segmenting: Segmenting | None, *, split: str | None
+) -> tuple[str, str | None]:
+    """Return the source of the segments, and which split of it is still to be chosen.
+
+    Args:
+        source: as the caller named it.
+        run_uri: folder of the run; the segments that are cut are kept there.
+        segmenting: how to cut the recordings first; None for the source's own segments.
+        split: only this split; None for all.
+    """
+    if segmenting is None:
+        return source, split
+    return segmented_source(source, run_uri, segmenting, split=split), None
 
 
 def summary_fields(

@@ -12,12 +12,21 @@ import time
 
 from orchestration.hardware import choose_hardware
 from orchestration.ledger import Ledger
-from orchestration.model_uris import resolve_model
-from orchestration.run_job import Job, check_max_rejected, finish, resumable, summary_fields
+from orchestration.model_uris import ResolvedModel, resolve_model
+from orchestration.run_job import (
+    Job,
+    check_max_rejected,
+    finish,
+    resumable,
+    segments_of,
+    summary_fields,
+)
 from orchestration.score_summary import ScoreSummary, refuse_rejections
 from orchestration.scoring_workers import identify
-from orchestration.segmenting import Segmenting, segmented_source
+from orchestration.segmenting import Segmenting
+from orchestration.shard_plan import TRANSCRIPT
 from orchestration.shards import SEGMENTS_PER_SHARD, check_transcripts, plan_shards
+from orchestration.transcripts import with_transcripts
 from ser_model import storage
 from ser_model.models.onnx_model import ONNX_SCHEME
 from ser_model.schema import MAX_SEGMENT_S, ConfigError
@@ -41,6 +50,7 @@ def score(
     segments_per_shard: int = SEGMENTS_PER_SHARD,
     max_segment_s: float = MAX_SEGMENT_S,
     segmenting: Segmenting | None = None,
+    transcripts_uri: str | None = None,
 ) -> ScoreSummary:
     """Score a source; resumes a run that was cut short, and does nothing for a complete one.
 
@@ -61,6 +71,8 @@ def score(
         segments_per_shard: size of shards that are cut from a manifest or a tar file.
         max_segment_s: longer segments are rejected unread.
         segmenting: how to cut the recordings of a manifest first; None for its own segments.
+        transcripts_uri: run of `serval transcribe`, or table, whose transcripts stand in for the
+            source's.
 
     Raises:
         InputError: source, model or an option cannot be used, or `output` holds another run.
@@ -82,16 +94,8 @@ def score(
         model = resolve_model(model_uri)
         if model.uri.startswith("random:"):
             logger.warning("!!! %s HAS RANDOM WEIGHTS: ITS SCORES MEAN NOTHING !!!", model.uri)
-        if segmenting is None:
-            segments, segments_split = source, split
-        elif model.uses_text:
-            raise ConfigError(
-                f"{model.uri} reads text, and a transcript is of a whole segment: leave --window "
-                "and --vad out"
-            )
-        else:
-            segments = segmented_source(source, run_uri, segmenting, split=split)
-            segments_split = None  # applied already
+        _check_text_options(model, segmenting, transcripts_uri)
+        segments, segments_split = segments_of(source, run_uri, segmenting, split=split)
         plan = plan_shards(
             segments,
             split=segments_split,
@@ -99,12 +103,28 @@ def score(
             max_segment_s=max_segment_s,
             transcripts=model.uses_text,
         )
+        if transcripts_uri is not None:
+            plan = plan.with_transcripts(with_transcripts(plan.rows, transcripts_uri)[TRANSCRIPT])
         if model.needs_transcript:
-            check_transcripts(source, plan)
+            check_transcripts(transcripts_uri or source, plan)
         identity = identify(model, plan, hardware, embeddings=embeddings)
         ledger = Ledger(run_uri, identity)
         job = Job(verb="score", plan=plan, model=model, ledger=ledger, hardware=hardware)
-        run, totals = finish(job, {"source": source, "split": split})
+        run, totals = finish(
+            job, {"source": source, "split": split, "transcripts": transcripts_uri}
+        )
     summary = ScoreSummary(**summary_fields(job, run, totals, output=output, started_s=started_s))
     refuse_rejections(summary, max_rejected)
     return summary
+
+
+def _check_text_options(
+    model: ResolvedModel, segmenting: Segmenting | None, transcripts_uri: str | None
+) -> None:
+    if transcripts_uri is not None and not model.uses_text:
+        raise ConfigError(f"{model.uri} reads no text: leave --transcripts out")
+    if model.uses_text and segmenting is not None and transcripts_uri is None:
+        raise ConfigError(
+            f"{model.uri} reads text, and a transcript is of a whole segment: leave --window and "
+            "--vad out, or give --transcripts of a run of `serval transcribe` with the same"
+        )

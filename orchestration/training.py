@@ -80,6 +80,7 @@ def train_recipe(
     truth_range: TruthRange = (0.0, 1.0),
     devices: str = "auto",
     num_workers: int = 1,
+    transcripts_uri: str | None = None,
 ) -> TrainSummary | SeriesSummary:
     """Train a recipe and, with a name, log it in MLflow and register the model.
 
@@ -93,6 +94,8 @@ def train_recipe(
         truth_range: scale of the dimensions in the manifest.
         devices: auto, cpu or cuda.
         num_workers: processes that train together, each with a core or a GPU of its own.
+        transcripts_uri: run of `serval transcribe`, or table, whose transcripts stand in for the
+            manifest's.
 
     Raises:
         InputError: the recipe, the manifest or the folder cannot be used.
@@ -110,12 +113,15 @@ def train_recipe(
         name=name,
         device=choose_device(devices),
         num_workers=num_workers,
+        transcripts_uri=transcripts_uri,
     )
     if num_workers < 1:
         raise ConfigError(f"--workers {num_workers}: at least one is needed")
     store = input_store(output, num_workers)
     try:
-        reader = CorpusReader(manifest_uri, truth_range, store, output)
+        reader = CorpusReader(
+            manifest_uri, truth_range, store, output, transcripts_uri=transcripts_uri
+        )
         if is_series(options.recipe):
             return _train_series(options, reader)
         return train_once(options, reader)

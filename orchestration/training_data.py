@@ -20,6 +20,7 @@ from orchestration.feature_corpus import read_features
 from orchestration.training_corpus import Corpus, read_corpus
 from orchestration.training_splits import used_rows, used_splits, with_splits
 from orchestration.training_truth import has_truth, targets_of, truth_tensor
+from orchestration.transcripts import with_transcripts
 from ser_model import storage
 from ser_model.manifest import TruthRange, read_manifest
 from ser_model.schema import Rejection
@@ -70,7 +71,13 @@ class CorpusReader:
     """Reads the manifest's segments when they are first wanted, once for all of a series."""
 
     def __init__(
-        self, manifest_uri: str, truth_range: TruthRange, store: InputStore, folder: str
+        self,
+        manifest_uri: str,
+        truth_range: TruthRange,
+        store: InputStore,
+        folder: str,
+        *,
+        transcripts_uri: str | None = None,
     ) -> None:
         """Read nothing yet.
 
@@ -79,17 +86,22 @@ class CorpusReader:
             truth_range: scale of its dimensions.
             store: keeps the inputs.
             folder: of the series; functionals stay there.
+            transcripts_uri: run or table whose transcripts stand in for the manifest's.
         """
         self._manifest_uri, self._truth_range = manifest_uri, truth_range
         self._store, self._folder = store, folder
+        self._transcripts_uri = transcripts_uri
         self._manifest: pa.Table | None = None
         self._corpus: Corpus | None = None
 
     @property
     def manifest(self) -> pa.Table:
-        """The manifest as it is."""
+        """The manifest, with the transcripts that it is trained with."""
         if self._manifest is None:
-            self._manifest = read_manifest(self._manifest_uri, truth_range=self._truth_range)
+            manifest = read_manifest(self._manifest_uri, truth_range=self._truth_range)
+            if self._transcripts_uri is not None:
+                manifest = with_transcripts(manifest, self._transcripts_uri)
+            self._manifest = manifest
         return self._manifest
 
     def read(self, recipe: AnyRecipe, fold: Fold | None) -> TrainingData:

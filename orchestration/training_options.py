@@ -14,6 +14,7 @@ from importlib import resources
 from importlib.metadata import version
 from typing import Any
 
+from orchestration.transcripts import transcripts_sha256
 from ser_model import storage
 from ser_model.manifest import TruthRange
 from ser_model.splits import Fold
@@ -35,6 +36,7 @@ class TrainOptions:
         name: registered model; None for nothing in MLflow.
         device: "cpu" or "cuda".
         num_workers: processes that train together.
+        transcripts_uri: run or table whose transcripts stand in for the manifest's; None for those.
         register: whether the model becomes a version of `name`.
         parent_run: MLflow run of the series that this training is of.
         fold: of a cross-validation.
@@ -49,6 +51,7 @@ class TrainOptions:
     name: str | None
     device: str
     num_workers: int
+    transcripts_uri: str | None = None
     register: bool = True
     parent_run: str | None = None
     fold: Fold | None = None
@@ -58,18 +61,25 @@ def identity_of(options: TrainOptions) -> dict[str, Any]:
     """Return all that decides the weights, as far as it can be known without reading audio.
 
     A finished training of the same identity is not repeated.
+
+    Raises:
+        InputError: the transcripts from elsewhere cannot be used.
     """
     try:
         manifest_sha256 = hashlib.sha256(storage.read_bytes(options.manifest_uri)).hexdigest()
     except OSError:
         manifest_sha256 = ""  # `read_manifest` says what is wrong with it
     held_out = {} if options.fold is None else {"held_out": list(options.fold.held_out)}
+    transcripts = {}
+    if options.transcripts_uri is not None:
+        transcripts["transcripts_sha256"] = transcripts_sha256(options.transcripts_uri)
     return {
         "recipe_name": options.recipe_name,
         "recipe": to_json(to_mapping(options.recipe)),
         "manifest_sha256": manifest_sha256,
         "truth_range": list(options.truth_range),
         **held_out,
+        **transcripts,
     }
 
 

@@ -11,10 +11,17 @@ import time
 
 from orchestration.hardware import choose_hardware
 from orchestration.ledger import Ledger
-from orchestration.run_job import Job, check_max_rejected, finish, resumable, summary_fields
+from orchestration.run_job import (
+    Job,
+    check_max_rejected,
+    finish,
+    resumable,
+    segments_of,
+    summary_fields,
+)
 from orchestration.score_summary import TranscribeSummary, refuse_rejections
 from orchestration.scoring_workers import identify
-from orchestration.segmenting import Segmenting, segmented_source
+from orchestration.segmenting import Segmenting
 from orchestration.shard_plan import TRANSCRIPT
 from orchestration.shards import SEGMENTS_PER_SHARD, plan_shards
 from orchestration.transcriber_uris import resolve_transcriber
@@ -72,10 +79,7 @@ def transcribe(
     source, run_uri = storage.absolute(source_uri), storage.absolute(output)
     with resumable():
         model = resolve_transcriber(model_uri)
-        segments, segments_split = source, split
-        if segmenting is not None:
-            segments = segmented_source(source, run_uri, segmenting, split=split)
-            segments_split = None  # applied already
+        segments, segments_split = segments_of(source, run_uri, segmenting, split=split)
         plan = plan_shards(
             segments,
             split=segments_split,

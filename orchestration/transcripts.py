@@ -34,9 +34,10 @@ def with_transcripts(table: pa.Table, uri: str) -> pa.Table:
         RunError: the run is absent or incomplete, or holds no transcripts.
     """
     known = _read_table(uri) if uri.lower().endswith(EXTENSIONS) else _read_run(uri)
-    places = pc.index_in(table["segment_id"], value_set=known["segment_id"].combine_chunks())
+    ids = table["segment_id"]
+    places = pc.index_in(ids, value_set=known["segment_id"].combine_chunks().cast(ids.type))
     if places.null_count:
-        missing = table["segment_id"].filter(places.is_null())
+        missing = ids.filter(places.is_null())
         shown = ", ".join(repr(i) for i in missing[:3].to_pylist())
         raise ManifestError(
             f"{uri} does not know {len(missing)} of {table.num_rows} segments: {shown}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from orchestration.commands.scoring_options import (
     add_run_options,
     add_scoring_options,
+    add_transcripts_option,
     segmenting_of,
 )
 from orchestration.commands.summary import Summary
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add_scoring_options(parser)
     add_run_options(parser)
+    add_transcripts_option(parser)
     parser.add_argument("--embeddings", action="store_true", help="keep the model's embeddings")
 
 
@@ -45,6 +47,7 @@ def run(args: argparse.Namespace) -> Summary:
         split=args.split,
         max_segment_s=args.max_segment,
         segmenting=segmenting_of(args),
+        transcripts_uri=args.transcripts,
     )
     data = {
         **dataclasses.asdict(summary),

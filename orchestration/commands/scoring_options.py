@@ -76,6 +76,16 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_transcripts_option(parser: argparse.ArgumentParser) -> None:
+    """Add where a model that reads takes its text from; training has it too."""
+    parser.add_argument(
+        "--transcripts",
+        metavar="RUN|TABLE",
+        help="transcripts of a run of `serval transcribe`, or of a table with segment_id and "
+        "transcript (default: the column transcript of M)",
+    )
+
+
 def segmenting_of(args: argparse.Namespace) -> Segmenting | None:
     """Return how recordings are to be cut; None for the manifest's own segments."""
     from orchestration.segmenting import Segmenting

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING
 
+from orchestration.commands.scoring_options import add_transcripts_option
 from orchestration.commands.summary import Summary
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processes that train together, each on a core or a GPU (default: %(default)s)",
     )
+    add_transcripts_option(parser)
     parser.add_argument("--list", action="store_true", help="print the recipes, one a line")
     parser.add_argument("--dry-run", action="store_true", help="print the resolved recipe")
 
@@ -94,6 +96,7 @@ def run(args: argparse.Namespace) -> Summary:
         truth_range=parse_truth_range(args.truth_range),
         devices=args.devices,
         num_workers=args.workers,
+        transcripts_uri=args.transcripts,
     )
     return Summary(text=_text(summary), data=dataclasses.asdict(summary))
 

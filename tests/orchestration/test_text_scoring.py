@@ -23,7 +23,8 @@ from ser_model.models.head import HeadConfig
 from ser_model.models.storage import save_model
 from ser_model.models.text_transformer_config import TextTransformerConfig
 from ser_model.models.tokeniser import make_tokeniser
-from ser_model.schema import DIMENSIONS, ConfigError, ManifestError
+from ser_model.schema import DIMENSIONS, ConfigError, ManifestError, RunError
+from ser_model.table_files import write_table_file
 
 TRANSCRIPTS = ["so glad", "so sad", "", None, "glad " * 1000, "quite"]
 
@@ -164,6 +165,51 @@ def test_transcripts_decide_what_a_run_is(tmp_path: Path, manifest: str) -> None
     write_manifest(str(tmp_path / "other.parquet"), other)
     second = score_here(str(tmp_path / "other.parquet"), tmp_path / "other", model)
     assert first.content_sha256 != second.content_sha256
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_transcripts_from_elsewhere_stand_in_for_those_of_the_source(
+    tmp_path: Path, manifest: str, packed: bool
+) -> None:
+    model = write_model(tmp_path / "model")
+    expected = score_here(manifest, tmp_path / "expected", model)
+    wrong = read_manifest(manifest).drop_columns("transcript")
+    wrong = wrong.append_column("transcript", pa.array(["wrong"] * len(TRANSCRIPTS)))
+    source = str(tmp_path / "wrong.parquet")
+    write_manifest(source, wrong)
+    if packed:
+        source = str(tmp_path / "shards")
+        pack(wrong, source, segments_per_shard=4)
+    table = read_manifest(manifest).select(["segment_id", "transcript"])
+    write_table_file(str(tmp_path / "texts.parquet"), table.sort_by([("segment_id", "descending")]))
+    texts = {"transcripts_uri": str(tmp_path / "texts.parquet")}
+    score_here(source, tmp_path / "run", model, **texts)
+    found, rejections = rows_of(tmp_path / "run")
+    for segment_id, values in rows_of(tmp_path / "expected")[0].items():
+        assert found[segment_id] == pytest.approx(values, abs=1e-5)
+    assert rejections == {"s3": ("read", "no_transcript")}
+    assert score_here(source, tmp_path / "run", model, **texts).num_scored_now == 0
+    with pytest.raises(RunError, match="another source_sha256"):
+        score_here(source, tmp_path / "run", model)
+    if not packed:
+        assert storage.read_json(str(tmp_path / "run/run.json"))["transcripts"] == str(
+            tmp_path / "texts.parquet"
+        )
+        again = score_here(manifest, tmp_path / "again", model, **texts)
+        assert again.content_sha256 == expected.content_sha256
+
+
+def test_transcripts_that_do_not_fit_are_refused(tmp_path: Path, manifest: str) -> None:
+    texts = {"transcripts_uri": str(tmp_path / "texts.csv")}
+    write_table_file(
+        texts["transcripts_uri"], pa.table({"segment_id": ["s0", "new"], "transcript": ["a", "b"]})
+    )
+    model = write_model(tmp_path / "model")
+    with pytest.raises(ManifestError, match=r"texts.csv does not know 5 of 6 segments: 's1'"):
+        score_here(manifest, tmp_path / "run", model, **texts)
+    with pytest.raises(ConfigError, match="reads no text: leave --transcripts out"):
+        score_here(manifest, tmp_path / "run", "random:demo", **texts)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("name", ["manifest.csv", "manifest.jsonl"])

@@ -13,7 +13,8 @@ from orchestration.training_record import TrainSummary
 from ser_model import storage
 from ser_model.manifest import write_manifest
 from ser_model.models.storage import load_model, weights_sha256
-from ser_model.schema import ManifestError, ModelError, TooManyRejectedError
+from ser_model.schema import ManifestError, ModelError, RunError, TooManyRejectedError
+from ser_model.table_files import write_table_file
 
 TEXT = (
     *("pretrained=null", "hidden_size=16", "num_hidden_layers=1", "num_attention_heads=2"),
@@ -109,6 +110,26 @@ def test_a_manifest_without_transcripts_is_refused_by_a_clear_line(
     few = [{**row, "transcript": None if index % 5 else ""} for index, row in enumerate(corpus)]
     with pytest.raises(TooManyRejectedError, match="19 times no_transcript"):
         train(tmp_path, few, "triantafyllopoulos/bert", *READS)
+
+
+def test_transcripts_from_elsewhere_are_trained_with_and_known(
+    tmp_path: Path, corpus: Rows
+) -> None:
+    expected = train(tmp_path, corpus, "triantafyllopoulos/bert", *READS, output="expected")
+    wrong = [{**row, "transcript": "wrong"} for row in corpus]
+    texts = {"transcripts_uri": str(tmp_path / "texts.csv")}
+    columns = {name: [row[name] for row in corpus] for name in ("segment_id", "transcript")}
+    write_table_file(texts["transcripts_uri"], pa.table(columns))
+    found = train(tmp_path, wrong, "triantafyllopoulos/bert", *READS, **texts)
+    assert found.weights_sha256 == expected.weights_sha256
+    assert train(tmp_path, wrong, "triantafyllopoulos/bert", *READS, **texts).resumed
+    columns["transcript"][0] = "something else"
+    write_table_file(texts["transcripts_uri"], pa.table(columns))
+    with pytest.raises(RunError, match="another"):
+        train(tmp_path, wrong, "triantafyllopoulos/bert", *READS, **texts)
+    write_table_file(texts["transcripts_uri"], pa.table(columns).slice(1))
+    with pytest.raises(ManifestError, match=r"does not know 1 of 32 segments: 's0-0'"):
+        train(tmp_path, wrong, "triantafyllopoulos/bert", *READS, **texts, output="other")
 
 
 def test_frozen_encoders_are_those_of_models_that_were_trained_before(
