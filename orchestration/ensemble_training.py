@@ -60,6 +60,7 @@ def train_ensemble(
     truth_range: TruthRange = (0.0, 1.0),
     devices: str = "auto",
     num_workers: int = 1,
+    transcripts_uri: str | None = None,
 ) -> EnsembleSummary:
     """Train the members of an ensemble, and register them and what they are together.
 
@@ -76,6 +77,7 @@ def train_ensemble(
         truth_range: as of `train_recipe`.
         devices: likewise.
         num_workers: likewise.
+        transcripts_uri: likewise.
 
     Raises:
         ServalError: as `train_recipe`.
@@ -98,6 +100,7 @@ def train_ensemble(
             truth_range=truth_range,
             devices=devices,
             num_workers=num_workers,
+            transcripts_uri=transcripts_uri,
         )
         for member, short_name in zip(recipe.members, recipe.short_names, strict=True)
     ]
