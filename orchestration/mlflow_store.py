@@ -29,6 +29,9 @@ TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
 DEFAULT_TRACKING_URI = "sqlite:///mlflow.db"
 EXPERIMENT = "serval"
 FLAVOR = "serval"
+SIGNAL_INPUT, TRANSCRIPT_INPUT = "signal", "transcript"
+"""Inputs, by name, of MLflow models that read; those that only hear have one without name."""
+
 PARENT_TAG = "mlflow.parentRunId"
 SERVER_SCHEME = "mlflow-artifacts:"
 """Artifacts that a tracking server hands out itself; only MLflow can fetch them."""
@@ -222,15 +225,22 @@ def _describe(model: Scorer, folder: str, *, run_id: str | None, model_id: str) 
     """Write what makes a folder an MLflow model: MLmodel and input_example.json."""
     import numpy as np
     from mlflow.models import Model, ModelSignature
-    from mlflow.types import Schema, TensorSpec
+    from mlflow.types import ColSpec, Schema, TensorSpec
 
     description = Model(run_id=run_id, model_id=model_id, model_uuid=model_id)
     number = np.dtype(np.float32)
+    inputs: list[ColSpec | TensorSpec] = [TensorSpec(number, (-1, -1))]
+    example: object = [[0.0] * model.min_samples]
+    if model.uses_text:
+        inputs = [
+            TensorSpec(number, (-1, -1), SIGNAL_INPUT),
+            TensorSpec(np.dtype(object), (-1,), TRANSCRIPT_INPUT),
+        ]
+        example = {SIGNAL_INPUT: example, TRANSCRIPT_INPUT: ["so it is"]}
     description.signature = ModelSignature(
-        inputs=Schema([TensorSpec(number, (-1, -1))]),
+        inputs=Schema(inputs),
         outputs=Schema([TensorSpec(number, (-1, len(model.targets)))]),
     )
-    example = [[0.0] * model.min_samples]
     Path(folder, "input_example.json").write_text(json.dumps(example), encoding="utf-8")
     description.saved_input_example_info = {
         "artifact_path": "input_example.json",

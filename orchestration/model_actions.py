@@ -29,6 +29,7 @@ def describe_model(uri: str) -> dict[str, Any]:
         "folder": None if resolved.location.startswith(RANDOM_SCHEME) else resolved.location,
         "task": model.task,
         "targets": list(model.targets),
+        **_text_of(resolved),
         "num_parameters": _num_parameters(model),
         "min_duration_s": model.min_samples / SAMPLING_RATE_HZ,
     }
@@ -82,6 +83,19 @@ def _num_parameters(model: Scorer) -> int | None:
     if not isinstance(model, EmotionModel):
         return None
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _text_of(resolved: ResolvedModel) -> dict[str, Any]:
+    """Return how a model reads; of one that does not, nothing."""
+    if resolved.config is None or resolved.config.text is None:
+        return {}
+    text = resolved.config.text
+    return {
+        "missing_transcript": text.missing_transcript,
+        "max_tokens": text.max_tokens,
+        "special_tokens": text.special_tokens,
+        "tokeniser_sha256": text.tokeniser_sha256,
+    }
 
 
 def _members_of(resolved: ResolvedModel) -> dict[str, Any]:

@@ -14,18 +14,17 @@ from typing import Literal, NamedTuple, Protocol, Self, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from ser_model.models.backbone import Backbone
-from ser_model.models.cnn14 import Cnn14, Cnn14Config, frame_mask
-from ser_model.models.egemaps import Egemaps, EgemapsConfig
-from ser_model.models.fusion import Fusion, FusionConfig
-from ser_model.models.head import Head, HeadConfig
+from ser_model.models.cnn14 import Cnn14Config, frame_mask
+from ser_model.models.egemaps import EgemapsConfig
+from ser_model.models.fusion import FusionConfig
+from ser_model.models.head import HeadConfig
+from ser_model.models.parts import build_backbone, build_fusion, build_head, initialise
 from ser_model.models.pooling import Pooling, PoolingName
-from ser_model.models.speech_transformer import SpeechTransformer
 from ser_model.models.speech_transformer_config import SpeechTransformerConfig
-from ser_model.models.support_vectors import SupportVectorConfig, SupportVectorHead
+from ser_model.models.support_vectors import SupportVectorConfig
 from ser_model.models.text_transformer import TextTransformer
 from ser_model.models.text_transformer_config import TextTransformerConfig
-from ser_model.models.whisper_encoder import WhisperConfig, WhisperEncoder
+from ser_model.models.whisper_encoder import WhisperConfig
 from ser_model.schema import DIMENSIONS
 
 Task: TypeAlias = Literal["dimensions", "emotion"]
@@ -146,7 +145,6 @@ class EmotionModel(nn.Module):
         uses_text: whether it reads transcripts.
         needs_transcript: whether a segment without transcript cannot be scored.
         fusion: what joins text and audio; None in a model of one of them alone.
-        text: the backbone that reads transcripts; None in a model of audio alone.
     """
 
     def __init__(self, config: ModelConfig, tokeniser: bytes | None = None) -> None:
@@ -163,11 +161,11 @@ class EmotionModel(nn.Module):
         super().__init__()
         self.targets = config.targets
         self.task = config.task
-        self.backbone = _build_backbone(config.backbone, tokeniser)
+        self.backbone = build_backbone(config.backbone, tokeniser)
         self.pooling = Pooling(config.pooling, self.backbone.num_hidden)
-        self.fusion = _build_fusion(config, num_pooled=self.pooling.num_pooled, tokeniser=tokeniser)
+        self.fusion = build_fusion(config, num_pooled=self.pooling.num_pooled, tokeniser=tokeniser)
         num_in = self.pooling.num_pooled if self.fusion is None else self.fusion.num_fused
-        self.head = _build_head(config, num_in=num_in)
+        self.head = build_head(config, num_in=num_in)
         self.min_samples = self.backbone.min_samples
         self.padding_free = self.backbone.padding_free
         text = config.text
@@ -181,7 +179,7 @@ class EmotionModel(nn.Module):
 
     @property
     def text(self) -> TextTransformer | None:
-        """The backbone that reads transcripts."""
+        """The backbone that reads transcripts; None in a model of audio alone."""
         if isinstance(self.backbone, TextTransformer):
             return self.backbone
         return None if self.fusion is None else self.fusion.text
@@ -257,13 +255,9 @@ class EmotionModel(nn.Module):
         if isinstance(self.backbone, TextTransformer):
             hidden_BTD, mask_BT = self.backbone(transcripts)
             return hidden_BTD, mask_BT
-        shifts: list[Tensor] = []
-        if self.fusion is not None and text_BD is not None:
-            shifts = self.fusion.block_shifts(text_BD)
-        if shifts:
-            hidden_BTD, num_frames_B = self.backbone(inputs_BT, num_inputs_B, shifts)
-        else:
-            hidden_BTD, num_frames_B = self.backbone(inputs_BT, num_inputs_B)
+        shifts = [] if self.fusion is None or text_BD is None else self.fusion.block_shifts(text_BD)
+        inputs = (inputs_BT, num_inputs_B, shifts) if shifts else (inputs_BT, num_inputs_B)
+        hidden_BTD, num_frames_B = self.backbone(*inputs)
         return hidden_BTD, frame_mask(num_frames_B, hidden_BTD.shape[1])
 
     def _modules_of(self, part: ModelPart) -> tuple[nn.Module, ...]:
@@ -276,8 +270,6 @@ class EmotionModel(nn.Module):
 
 def build_model(config: ModelConfig, seed: int, tokeniser: bytes | None = None) -> EmotionModel:
     """Return a model with random weights that depend on the seed alone; torch's own state stays.
-
-    A model of text takes the tokeniser as `EmotionModel` does.
 
     Example:
         >>> config = ModelConfig(
@@ -294,8 +286,7 @@ def build_model(config: ModelConfig, seed: int, tokeniser: bytes | None = None) 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = EmotionModel(config, tokeniser)
-        for part in _made_here(model):
-            _initialise(part)
+        initialise(model)
     return model
 
 
@@ -307,53 +298,3 @@ def layer_importance(model: EmotionModel) -> tuple[float, ...] | None:
     """
     layer_sum = getattr(model.backbone, "layer_sum", None)
     return None if layer_sum is None else tuple(layer_sum.weights().tolist())
-
-
-def _build_backbone(config: BackboneConfig, tokeniser: bytes | None) -> Backbone | TextTransformer:
-    if isinstance(config, TextTransformerConfig):
-        return TextTransformer(config, tokeniser)
-    if isinstance(config, Cnn14Config):
-        return Cnn14(config)
-    if isinstance(config, EgemapsConfig):
-        return Egemaps(config)
-    if isinstance(config, WhisperConfig):
-        return WhisperEncoder(config)
-    return SpeechTransformer(config)
-
-
-def _build_fusion(
-    config: ModelConfig, *, num_pooled: int, tokeniser: bytes | None
-) -> Fusion | None:
-    if config.fusion is None:
-        return None
-    channels = config.backbone.channels if isinstance(config.backbone, Cnn14Config) else ()
-    return Fusion(config.fusion, num_pooled=num_pooled, channels=channels, tokeniser=tokeniser)
-
-
-def _build_head(config: ModelConfig, *, num_in: int) -> Head | SupportVectorHead:
-    num_scores = len(config.targets)
-    if isinstance(config.head, SupportVectorConfig):
-        votes = config.task == "emotion"
-        return SupportVectorHead(config.head, num_in=num_in, num_scores=num_scores, votes=votes)
-    return Head(config.head, num_in=num_in, num_scores=num_scores)
-
-
-def _made_here(model: EmotionModel) -> list[nn.Module]:
-    """Return the parts that are not the transformers: of those, their library makes weights."""
-    parts: list[nn.Module] = [model.backbone, model.pooling, model.head]
-    if model.fusion is not None:
-        parts += [model.fusion.pooling, model.fusion.projections]
-    return [
-        part
-        for part in parts
-        if not isinstance(part, SpeechTransformer | WhisperEncoder | TextTransformer)
-    ]
-
-
-def _initialise(part: nn.Module) -> None:
-    """Give the weights PANNs' initial values: Xavier's, with zeros for the biases."""
-    for module in part.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
-        if isinstance(module, nn.Linear) and module.bias is not None:
-            nn.init.zeros_(module.bias)

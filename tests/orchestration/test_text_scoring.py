@@ -4,12 +4,16 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from orchestration.committed import committed_files
+from orchestration.model_actions import describe_model
 from orchestration.planning import plan_run
+from orchestration.registry import register_model
 from orchestration.score_summary import ScoreSummary
 from orchestration.scoring import score
 from orchestration.segmenting import Segmenting
@@ -20,7 +24,7 @@ from ser_model.models.base import ModelConfig, build_model
 from ser_model.models.cnn14 import Cnn14Config
 from ser_model.models.fusion import FusionConfig
 from ser_model.models.head import HeadConfig
-from ser_model.models.storage import save_model
+from ser_model.models.storage import load_model, save_model
 from ser_model.models.text_transformer_config import TextTransformerConfig
 from ser_model.models.tokeniser import make_tokeniser
 from ser_model.schema import DIMENSIONS, ConfigError, ManifestError, RunError
@@ -224,3 +228,31 @@ def test_transcripts_in_another_encoding_are_refused_by_the_name_of_their_file(
     path.write_bytes(lines[name].encode("latin-1"))
     with pytest.raises(ManifestError, match=rf"{name}.*UTF-?8"):
         score_here(str(path), tmp_path / "run", model)
+
+
+def test_a_registered_model_scores_is_described_and_is_an_mlflow_model_of_two_inputs(
+    tmp_path: Path, manifest: str, mlflow_folder: Path
+) -> None:
+    import mlflow.pyfunc
+    from mlflow.models import Model
+
+    folder = write_model(tmp_path / "model")
+    register_model(folder, name="reads")
+    score_here(manifest, tmp_path / "run", "models:/reads/1")
+    score_here(manifest, tmp_path / "from-folder", folder)
+    assert rows_of(tmp_path / "run") == rows_of(tmp_path / "from-folder")
+    shown = describe_model("models:/reads/1")
+    assert (shown["missing_transcript"], shown["max_tokens"]) == ("reject", 32)
+    stored = shown["folder"]
+    assert storage.exists(f"{stored}/tokenizer.json")
+    description = Model.load(stored)
+    assert description.signature.inputs.input_names() == ["signal", "transcript"]
+    example = description.load_input_example(stored)
+    assert mlflow.pyfunc.load_model(stored).predict(example).shape == (1, 3)
+    samples = np.full((2, 8_000), 0.1, dtype=np.float32)
+    texts = np.array(["so glad", "so sad"], dtype=object)
+    found = mlflow.pyfunc.load_model(stored).predict({"signal": samples, "transcript": texts})
+    expected = load_model(folder)(
+        torch.from_numpy(samples), torch.tensor([8_000, 8_000]), ["so glad", "so sad"]
+    )
+    assert found == pytest.approx(expected.scores.detach().numpy(), abs=1e-6)
