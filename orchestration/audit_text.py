@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines.audit_config import JUDGED_METRICS, AuditSummary
+from pipelines.audit_config import AuditSummary, is_judged
 from ser_model import storage
+from ser_model.schema import SUPPRESSED
 
 Row = Mapping[str, Any]
 
@@ -29,10 +31,14 @@ SHOWN_COLUMNS = (
     "ci_low",
     "ci_high",
     "p_adjusted",
+    "margin",
     "verdict",
     "reason",
+    "minimum_detectable_effect",
 )
 """Columns of statistics.parquet that the JSON of the command shows."""
+
+_SERIOUS_FIRST = ("fail", "inconclusive", "pass", None, SUPPRESSED)
 
 MAX_GAPS = 12
 """Gaps that are shown; all of them are in statistics.parquet."""
@@ -41,13 +47,15 @@ MAX_GAPS = 12
 def audit_text(summary: AuditSummary) -> str:
     """Say how right and how fair each model is, and how many segments that rests on."""
     rows = summary.statistics.to_pylist()
+    margins = summary.audit["configuration"]["margins"]
     lines: list[str] = []
     for counts in summary.audit["ledger"]["models"]:
         model = (counts["model_version"], counts["condition"])
         of_model = [row for row in rows if (row["model_version"], row["condition"]) == model]
         lines += [f"model {model[0]}, {model[1]}: {counts['matched']} segments audited"]
         lines += _headlines(of_model)
-        lines += _gaps(of_model)
+        lines += _gaps(of_model, margins)
+        lines += _residuals(of_model)
         lines += [_join(counts)]
     lines += [f"note: {note}" for note in summary.audit["notes"]]
     lines += [
@@ -60,6 +68,7 @@ def audit_text(summary: AuditSummary) -> str:
 def audit_data(summary: AuditSummary) -> dict[str, object]:
     """Return the same as JSON."""
     rows = summary.statistics.to_pylist()
+    margins = summary.audit["configuration"]["margins"]
     return {
         "output": summary.output,
         "ledger": summary.audit["ledger"],
@@ -73,7 +82,7 @@ def audit_data(summary: AuditSummary) -> dict[str, object]:
         "gaps": [
             {name: row[name] for name in SHOWN_COLUMNS}
             for row in rows
-            if row["metric"] in JUDGED_METRICS
+            if is_judged(row["metric"], margins)
         ],
     }
 
@@ -85,20 +94,58 @@ def _headlines(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _gaps(rows: Sequence[Row]) -> list[str]:
-    gaps = [row for row in rows if row["metric"] in JUDGED_METRICS]
+def _gaps(rows: Sequence[Row], margins: Mapping[str, float | None]) -> list[str]:
+    gaps = [row for row in rows if is_judged(row["metric"], margins)]
     if not gaps:
         return ["  no groups to compare"]
-    gaps.sort(key=lambda row: (row["verdict"] != "fail", -abs(row["value"] or 0.0)))
-    width = max(len(row["slice"]) for row in gaps[:MAX_GAPS])
+    gaps.sort(key=lambda row: (_SERIOUS_FIRST.index(row["verdict"]), -abs(row["value"] or 0.0)))
+    shown = [row for row in gaps if row["verdict"] != SUPPRESSED][:MAX_GAPS]
+    width = max((len(row["slice"]) for row in shown), default=0)
     lines = ["  gaps between groups (first minus second; p adjusted for looking at many)"]
-    for row in gaps[:MAX_GAPS]:
-        metric = HEADLINES[row["metric"].removesuffix("_gap")]
-        line = f"  {metric}  {row['target']:<10} {row['slice']:<{width}} {_estimate(row)}"
+    for row in shown:
+        metric = _metric_name(row["metric"])
+        line = f"  {metric:<3}  {row['target']:<10} {row['slice']:<{width}} {_estimate(row)}"
         lines.append(line + _judgement(row))
-    if len(gaps) > MAX_GAPS:
-        lines.append(f"  and {len(gaps) - MAX_GAPS} more")
-    return lines
+    counts = Counter(row["verdict"] or "not tested" for row in gaps)
+    verdicts = ", ".join(f"{num} {verdict}" for verdict, num in counts.items())
+    lines.append(f"  {len(shown)} of {len(gaps)} gaps are shown: {verdicts}")
+    return lines + _gender_scores(rows) + _suppressed(rows)
+
+
+def _metric_name(gap: str) -> str:
+    name = gap.removesuffix("_gap")
+    return HEADLINES.get(name, name)
+
+
+def _gender_scores(rows: Sequence[Row]) -> list[str]:
+    scores = [row for row in rows if row["metric"] == "gender_fairness_score"]
+    if not any(row["value"] is not None for row in scores):
+        return []
+    values = ", ".join(f"{row['target']} {_number(row['value'])}" for row in scores)
+    return [f"  gender fairness score (CCC of female minus CCC of male speakers): {values}"]
+
+
+def _residuals(rows: Sequence[Row]) -> list[str]:
+    """How far the line of residuals on the truth tilts, and which strata are predicted off."""
+    slopes = [row for row in rows if row["slice_by"] == "" and row["metric"] == "residual_slope"]
+    if not slopes:
+        return []
+    values = ", ".join(f"{row['target']} {_number(row['value'])}" for row in slopes)
+    tested = [row for row in rows if row["metric"] == "residual_mean" and row["slice_by"]]
+    off = sum(row["p_adjusted"] is not None and row["p_adjusted"] < 0.05 for row in tested)
+    return [
+        f"  slope of truth minus prediction on the truth (1: predictions do not follow): {values}",
+        f"  mean residual differs from 0 in {off} of {len(tested)} groups and dimensions",
+    ]
+
+
+def _suppressed(rows: Sequence[Row]) -> list[str]:
+    slices = {
+        row["slice"]: row["reason"]
+        for row in rows
+        if row["verdict"] == SUPPRESSED and row["metric"] in HEADLINES
+    }
+    return [f"  not shown: {name}, {reason}" for name, reason in sorted(slices.items())]
 
 
 def _estimate(row: Row) -> str:
@@ -109,11 +156,17 @@ def _estimate(row: Row) -> str:
     return f"{row['value']:6.3f}  [{row['ci_low']:6.3f}, {row['ci_high']:6.3f}]"
 
 
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
 def _judgement(row: Row) -> str:
     if row["p_adjusted"] is None:
         return ""
     p = "p < .001" if row["p_adjusted"] < 0.001 else f"p = {row['p_adjusted']:.3f}"
-    return f"  {p}  {row['verdict']}"
+    margin = "" if row["margin"] is None else f", margin {row['margin']:.3f}"
+    seen = f", smallest gap to be seen {row['minimum_detectable_effect']:.3f}"
+    return f"  {p}{margin}{seen}: {row['verdict']}"
 
 
 def _join(counts: Mapping[str, Any]) -> str:

@@ -6,11 +6,18 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from orchestration.found_runs import FoundRun, file_sha256, find_run
-from pipelines.audit_config import AUDIT_FILE, AuditConfig, AuditSummary
+from pipelines.audit_config import (
+    AUDIT_FILE,
+    DEFAULT_MARGINS,
+    AuditConfig,
+    AuditSummary,
+    Minimums,
+)
 from ser_model import storage
 from ser_model.manifest import read_metadata
 from ser_model.schema import ConfigError, ManifestError, RunError
@@ -30,9 +37,13 @@ def audit_runs(
     output: str,
     *,
     slices: Sequence[tuple[str, ...]] | None = None,
+    strata: Sequence[tuple[str, ...]] = (),
     seed: int = 0,
     truth_range: tuple[float, float] = (0.0, 1.0),
     num_replicates: int = 1000,
+    margins: Mapping[str, float | None] = DEFAULT_MARGINS,
+    margins_from: str = "given",
+    minimums: Minimums | None = None,
     beam_options: Sequence[str] = (),
     provenance: Mapping[str, object] | None = None,
 ) -> AuditSummary:
@@ -45,9 +56,13 @@ def audit_runs(
         metadata_uri: manifest, or table with `segment_id`.
         output: folder to write.
         slices: metadata columns to slice by, alone or crossed; None for DEFAULT_SLICES.
-        seed: of the bootstrap.
+        strata: columns to slice by without comparing the slices.
+        seed: of the bootstrap, and of permutations.
         truth_range: scale of the truth.
-        num_replicates: of the bootstrap.
+        num_replicates: of the bootstrap, and of permutations.
+        margins: largest gap that passes, by metric; None tests it against 0.
+        margins_from: "given" or "permutation".
+        minimums: below them a slice is suppressed; None for the defaults.
         beam_options: options of Beam, as on its command line.
         provenance: what audit.json is to say besides, for example of the corpus.
 
@@ -59,14 +74,17 @@ def audit_runs(
     """
     audited = [find_run(uri) for uri in runs]
     metadata_sha256 = _metadata_sha256(metadata_uri)
-    wanted = AuditConfig(
-        slices=() if slices is None else tuple(slices),
+    options = AuditConfig(
+        strata=tuple(strata),
         seed=seed,
         num_replicates=num_replicates,
         truth_range=truth_range,
+        margins=dict(margins),
+        margins_from=margins_from,
+        minimums=minimums or Minimums(),
     )
     identity = {
-        **wanted.to_json(),
+        **options.to_json(),
         "slices": None if slices is None else [",".join(slice_by) for slice_by in slices],
         "seed": seed,
         "num_replicates": num_replicates,
@@ -82,12 +100,9 @@ def audit_runs(
         logger.info("audit: %s is complete already", output)
         return done
     metadata = read_metadata(metadata_uri, truth_range=truth_range)
-    config = AuditConfig(
-        slices=_choose_slices(metadata_uri, metadata.column_names, slices),
-        seed=seed,
-        num_replicates=num_replicates,
-        truth_range=truth_range,
-    )
+    chosen = _choose_slices(metadata_uri, metadata.column_names, slices)
+    strata = _choose_slices(metadata_uri, metadata.column_names, strata)
+    config = replace(options, slices=chosen, strata=tuple(by for by in strata if by not in chosen))
     del metadata  # the pipeline reads it where it runs
     logger.info("audit: joining %d runs with %s", len(audited), metadata_uri)
 
@@ -122,6 +137,26 @@ def parse_slice(text: str) -> tuple[str, ...]:
     if not all(columns) or len(set(columns)) < len(columns):
         raise ConfigError(f"--slice {text!r} is not COLUMN or COLUMN,COLUMN")
     return columns
+
+
+def parse_margins(texts: Sequence[str]) -> dict[str, float | None]:
+    """Read METRIC=VALUE or METRIC=none, on top of the default margins.
+
+    >>> margins = parse_margins(["concordance_cc=.05", "bias=.075", "recall=none"])
+    >>> margins["concordance_cc"], margins["bias"], margins["recall"]
+    (0.05, 0.075, None)
+
+    Raises:
+        ConfigError: a text is something else.
+    """
+    margins = dict(DEFAULT_MARGINS)
+    for text in texts:
+        metric, _, value = (part.strip() for part in text.partition("="))
+        try:
+            margins[metric] = None if value == "none" else float(value)
+        except ValueError as error:
+            raise ConfigError(f"--margin {text!r} is not METRIC=VALUE or METRIC=none") from error
+    return margins
 
 
 def _prediction_files(audited: Sequence[FoundRun]) -> list[PredictionFile]:

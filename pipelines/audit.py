@@ -2,8 +2,10 @@
 
     predictions --+
                   +-- JoinMetadata -- sum_up_speakers -- bootstrap_speakers -- compare_slices
-    metadata -----+        |                |                   |                    |
-                        ledger          densities     speakers, confusion       statistics
+    metadata -----+        |                |                   |                   |
+                        ledger          densities     speakers, confusion      judge_family
+                                                                                    |
+                                                                               statistics
 
 Rows are read once. What follows the join is the size of speakers and slices, not of segments. The
 number of partitions is fixed, and whatever is summed is summed in the order of the partitions, so
@@ -17,20 +19,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+from apache_beam.pvalue import PCollection
 
 from pipelines.audit_config import AUDIT_FILE, NUM_PARTITIONS, AuditConfig, AuditSummary
 from pipelines.join_ledger import JoinLedger
 from pipelines.runner import open_pipeline
 from pipelines.transforms.bootstrapping import (
     CONFUSIONS,
+    LABELLED,
     SPEAKER_STATISTICS,
     bootstrap_speakers,
 )
 from pipelines.transforms.comparing import compare_slices
 from pipelines.transforms.joining import JoinMetadata
+from pipelines.transforms.judging import PERMUTATIONS_SIDE, STATISTICS_SIDE, judge_family
+from pipelines.transforms.permuting import permute_speakers
 from pipelines.transforms.reading import (
     LEDGER,
     PredictionFile,
@@ -104,7 +111,8 @@ def _build(
     metadata_rows = (
         pipeline
         | "Metadata" >> beam.Create([metadata])
-        | "ReadMetadata" >> beam.FlatMap(read_metadata_rows, config.slices, config.truth_range)
+        | "ReadMetadata"
+        >> beam.FlatMap(read_metadata_rows, (*config.slices, *config.strata), config.truth_range)
     )
     join = {"predictions": read.rows, "metadata": metadata_rows} | JoinMetadata(NUM_PARTITIONS)
     sums = join.joined | "SumUpSpeakers" >> beam.FlatMap(
@@ -114,14 +122,19 @@ def _build(
         sums.sums
         | "GatherSpeakers" >> beam.GroupByKey()
         | "BootstrapSpeakers"
-        >> beam.FlatMap(bootstrap_speakers, config.seed, config.num_replicates).with_outputs(
-            SPEAKER_STATISTICS, CONFUSIONS, main="totals"
+        >> beam.FlatMap(bootstrap_speakers, config).with_outputs(
+            SPEAKER_STATISTICS, CONFUSIONS, LABELLED, main="totals"
         )
     )
-    statistics = (
+    compared = (
         totals.totals
         | "GatherSlices" >> beam.GroupByKey()
-        | "CompareSlices" >> beam.FlatMap(compare_slices)
+        | "CompareSlices" >> beam.FlatMap(compare_slices, config)
+    )
+    statistics = (
+        {STATISTICS_SIDE: compared, PERMUTATIONS_SIDE: _permute(totals[LABELLED], config)}
+        | "GatherFamilies" >> beam.CoGroupByKey()
+        | "JudgeGaps" >> beam.Map(judge_family, config)
     )
     tables = {
         "statistics": [statistics],
@@ -143,6 +156,13 @@ def _build(
         | "GatherTables" >> beam.GroupByKey()
         | "WriteTables" >> beam.Map(write_kind, output)
     )
+
+
+def _permute(labelled: PCollection[Any], config: AuditConfig) -> PCollection[Any]:
+    """Hold the gaps against those of shuffled groups; nothing comes in where margins are given."""
+    gathered = labelled | "GatherLabelled" >> beam.GroupByKey()
+    permuted: PCollection[Any] = gathered | "PermuteSpeakers" >> beam.Map(permute_speakers, config)
+    return permuted
 
 
 def _tag(kind: str, batch: pa.RecordBatch) -> tuple[str, pa.RecordBatch]:

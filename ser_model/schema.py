@@ -41,6 +41,9 @@ the square of a segment's length, and emotion lasts seconds."""
 SEXES = ("female", "male", "other")
 SPLITS = ("train", "dev", "test")
 
+SUPPRESSED = "suppressed"
+"""Verdict on a slice that is too small to be shown."""
+
 
 class Stage(StrEnum):
     """Where on its way through scoring a segment was rejected."""
@@ -226,6 +229,10 @@ _STATISTIC = [
     pa.field("margin", pa.float64()),
     pa.field("verdict", _STRING),
     pa.field("reason", _STRING),
+    pa.field("standard_error", pa.float64()),
+    pa.field("degrees_of_freedom", pa.float64()),
+    pa.field("p_adjusted_fdr", pa.float64()),
+    pa.field("minimum_detectable_effect", pa.float64()),
 ]
 
 STATISTICS = pa.schema(

@@ -29,6 +29,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="COL|COL,COL",
         help="metadata columns to compare groups by (default: sex and accent where they exist)",
     )
+    parser.add_argument(
+        "--stratum",
+        action="append",
+        default=[],
+        metavar="COL|COL,COL",
+        help="metadata columns to break every metric and the residuals down by, without comparing",
+    )
+    parser.add_argument(
+        "--margin",
+        action="append",
+        default=[],
+        metavar="METRIC=VALUE",
+        help="largest gap in a metric that passes, or none to test against 0; judges that metric "
+        "too (default: concordance_cc=.075 and unweighted_average_recall=.075)",
+    )
+    parser.add_argument(
+        "--margins",
+        choices=("given", "permutation"),
+        default="given",
+        help="permutation: a gap fails where speakers with shuffled groups rarely show one so "
+        "large (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--min-segments",
+        type=int,
+        default=20,
+        metavar="N",
+        help="groups with fewer are not shown (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--min-speakers",
+        type=int,
+        default=3,
+        metavar="N",
+        help="groups with fewer are not shown (default: %(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
     parser.add_argument(
         "--truth-range", default="0:1", metavar="LOW:HIGH", help="scale of the truth (default: 0:1)"
@@ -38,14 +74,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1000,
         metavar="N",
-        help="of the bootstrap (default: %(default)s)",
+        help="of the bootstrap, and of permutations (default: %(default)s)",
     )
 
 
 def run(args: argparse.Namespace) -> Summary:
     """Audit, and tell what was found."""
     from orchestration.audit_text import audit_data, audit_text
-    from orchestration.auditing import audit_runs, parse_slice
+    from orchestration.auditing import audit_runs, parse_margins, parse_slice
+    from pipelines.audit_config import Minimums
     from ser_model.manifest import parse_truth_range
 
     summary = audit_runs(
@@ -53,9 +90,13 @@ def run(args: argparse.Namespace) -> Summary:
         args.metadata,
         args.output,
         slices=None if args.slice is None else [parse_slice(text) for text in args.slice],
+        strata=[parse_slice(text) for text in args.stratum],
         seed=args.seed,
         truth_range=parse_truth_range(args.truth_range),
         num_replicates=args.replicates,
+        margins=parse_margins(args.margin),
+        margins_from=args.margins,
+        minimums=Minimums(segments=args.min_segments, speakers=args.min_speakers),
         beam_options=args.beam_options,
     )
     return Summary(text=audit_text(summary), data=audit_data(summary))

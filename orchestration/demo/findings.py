@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,10 @@ class Findings:
                 for dimension, row in self.overall.items()
             },
             "gaps": [
-                {field: row[field] for field in ("slice", "target", *fields, "p_adjusted")}
+                {
+                    field: row[field]
+                    for field in ("slice", "target", *fields, "p_adjusted", "verdict")
+                }
                 for row in self.gaps
             ],
             "planted_gap": {
@@ -51,9 +54,9 @@ class Findings:
         """Return tables for people."""
         lines = ["CCC on unseen speakers, with 95 % intervals"]
         lines += [f"  {name:<26}{_interval(row)}" for name, row in self.overall.items()]
-        lines += ["gaps in CCC between groups of speakers (p adjusted for looking at many)"]
+        lines += [f"gaps in CCC between groups of speakers; {_margin(self.gaps)}"]
         for row in self.gaps:
-            verdict = "unfair" if row["verdict"] == "fail" else ""
+            verdict = row["verdict"] or ""
             name = f"{row['slice']} {row['target']}"
             lines.append(
                 f"  {name:<36}{_interval(row)}  {_p(row['p_adjusted'])}  {verdict}".rstrip()
@@ -89,6 +92,16 @@ def read_findings(audit: str, planted_gap: str) -> Findings:
         planted=planted_gap,
         found_in=tuple(dimension for dimension in DIMENSIONS if dimension in found),
     )
+
+
+def _margin(gaps: Sequence[Row]) -> str:
+    margins = {row["margin"] for row in gaps if row["margin"] is not None}
+    shown = " or ".join(_short(margin) for margin in sorted(margins))
+    return f"within {shown or 'any margin'} they pass (p adjusted for looking at many)"
+
+
+def _short(value: float) -> str:
+    return f"{value:.3f}".rstrip("0").replace("0.", ".")
 
 
 def _interval(row: Row) -> str:

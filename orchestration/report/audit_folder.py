@@ -48,6 +48,10 @@ class Statistic:
     margin: float | None
     verdict: str | None
     reason: str | None
+    standard_error: float | None = None
+    degrees_of_freedom: float | None = None
+    p_adjusted_fdr: float | None = None
+    minimum_detectable_effect: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,6 +39,7 @@ class ColumnPanel:
         num_gaps: how many there are for all targets.
         num_shown_gaps: how many of them stand in `gaps`.
         axis: scale of the forest plot.
+        gender_scores: the papers' gender fairness score of each target, where sex is the column.
     """
 
     slice_by: str
@@ -50,6 +51,7 @@ class ColumnPanel:
     num_gaps: int
     num_shown_gaps: int
     axis: Axis
+    gender_scores: tuple[Statistic, ...]
 
 
 def column_panels(statistics: Sequence[Statistic]) -> list[ColumnPanel]:
@@ -83,7 +85,16 @@ def _panel(slice_by: str, statistics: Sequence[Statistic]) -> ColumnPanel | None
         gaps=by_target,
         num_gaps=len(gaps),
         num_shown_gaps=len(shown_rows),
-        axis=interval_axis(shown_rows, include=[0.0]),
+        axis=interval_axis(
+            shown_rows,
+            include=[
+                0.0,
+                *(m for row in shown_rows if row.margin for m in (-row.margin, row.margin)),
+            ],
+        ),
+        gender_scores=tuple(
+            s for s in statistics if s.metric == "gender_fairness_score" and s.value is not None
+        ),
     )
 
 

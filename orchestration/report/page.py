@@ -19,6 +19,7 @@ from orchestration.report.provenance import (
     model_names,
     read_provenance,
 )
+from orchestration.report.residuals import ResidualPanel, residual_panel
 from orchestration.report.speakers import SpeakerPanel, pick_metric, speaker_panel
 from orchestration.report.verdict import Light, Verdict, headline_rows, judge, summarise
 from ser_model.metrics.bins import QUARTERS
@@ -82,6 +83,7 @@ class Section:
         densities: truth against prediction, by dimension.
         fairness: comparisons of groups, by metadata column.
         speakers: sorted speakers, by target.
+        residuals: truth minus prediction of dimensions, or None.
     """
 
     number: int
@@ -94,6 +96,7 @@ class Section:
     densities: tuple[tuple[str, DensityFigure], ...]
     fairness: tuple[ColumnPanel, ...]
     speakers: tuple[SpeakerPanel, ...]
+    residuals: ResidualPanel | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +197,7 @@ def _section(
         densities=tuple(_densities(_of_pair(folder.densities, row))),
         fairness=tuple(column_panels(statistics)),
         speakers=tuple(_speaker_panels(_of_pair(folder.speakers, row), overall)),
+        residuals=residual_panel(statistics),
     )
 
 

@@ -62,6 +62,7 @@ class Provenance:
         is_synthetic: whether the corpus says that its speech is synthetic.
         seed: of the bootstrap, or None.
         num_replicates: of the bootstrap, or None.
+        by_permutation: whether gaps are held against those of shuffled groups.
     """
 
     ledger: Ledger
@@ -71,6 +72,7 @@ class Provenance:
     is_synthetic: bool
     seed: int | None
     num_replicates: int | None
+    by_permutation: bool
 
 
 def read_provenance(folder: AuditFolder) -> Provenance:
@@ -87,6 +89,7 @@ def read_provenance(folder: AuditFolder) -> Provenance:
         is_synthetic=_is_said(audit, "synthetic"),
         seed=audit.get("seed"),
         num_replicates=audit.get("num_replicates"),
+        by_permutation=audit.get("configuration", {}).get("margins_from") == "permutation",
     )
 
 

@@ -175,7 +175,9 @@ def _fairness_light(slice_by: str, gaps: Sequence[Gap]) -> Light:
     else:
         candidates = [g for g in headline if g.statistic.verdict] or headline or gaps
         widest = max(candidates, key=lambda gap: abs(gap.statistic.value or 0.0))
-        answer = f"No gap is significant, which does not prove fairness; widest: {describe(widest)}"
+        answer = (
+            f"No gap is shown to be too large, {_how_many_pass(gaps)}; widest: {describe(widest)}"
+        )
     columns = wording.enumerate_words(slice_by.split(","))
     return Light(question=f"Are groups by {columns} treated alike?", status=status, answer=answer)
 
@@ -185,7 +187,9 @@ def _sentence(headlines: Sequence[Statistic], fairness: Sequence[Light], worst: 
     if worst is not None:
         clauses.append(f"but it is not fair: {describe(worst)}")
     elif any(light.status is Status.INCONCLUSIVE for light in fairness):
-        clauses.append("no gap between groups is significant, which does not prove that it is fair")
+        clauses.append(
+            "no gap between groups is shown to be too large, which does not prove that it is fair"
+        )
     elif any(light.status is Status.PASS for light in fairness):
         clauses.append("every gap between groups lies within its margin")
     else:
@@ -233,8 +237,15 @@ def _with_interval(row: Statistic) -> str:
     return f"{wording.number(row.value)} (95% interval {wording.interval(row.ci_low, row.ci_high)})"
 
 
+def _how_many_pass(gaps: Sequence[Gap]) -> str:
+    """Say how many of the judged gaps are shown to be small; the others are not known."""
+    judged = [gap for gap in gaps if gap.statistic.verdict in {"pass", "inconclusive"}]
+    num_passed = sum(gap.statistic.verdict == "pass" for gap in judged)
+    return f"but only {num_passed} of {len(judged)} to be small enough"
+
+
 def _one_of(num_failed: int) -> str:
-    return f" (one of {num_failed} significant gaps)" if num_failed > 1 else ""
+    return f" (one of {num_failed} failed gaps)" if num_failed > 1 else ""
 
 
 def _because(reason: str | None) -> str:

@@ -10,7 +10,7 @@ Shape suffixes: B1 the estimate and the replicates, S speakers, K emotions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from apache_beam.pvalue import TaggedOutput
 from numpy.typing import NDArray
 
+from pipelines.audit_config import AuditConfig
 from pipelines.transforms.metric_values import metric_values
 from pipelines.transforms.speakers import SPEAKER_SUMS, merge_speakers, sums_of
 from pipelines.transforms.tables import (
@@ -46,6 +47,9 @@ SPEAKER_STATISTICS = "speakers"
 
 CONFUSIONS = "confusion"
 """Name of the side output that carries CONFUSION_ROWS."""
+
+LABELLED = "labelled"
+"""Name of the side output that carries merged SPEAKER_SUMS by model version and condition."""
 
 State = DimensionSums | Confusion
 
@@ -76,34 +80,42 @@ class SliceTotals:
 
 
 def bootstrap_speakers(
-    element: tuple[int, Iterable[pa.RecordBatch]], seed: int, num_replicates: int
+    element: tuple[int, Iterable[pa.RecordBatch]], config: AuditConfig
 ) -> Iterator[tuple[SliceKey, SliceTotals] | TaggedOutput[Any, Any]]:
     """Total up one partition of speakers.
 
     Args:
         element: the number of the partition, and the SPEAKER_SUMS of its speakers.
-        seed: of the weights.
-        num_replicates: how many.
+        config: seed and number of replicates, and where margins come from.
 
     Yields:
         The totals of each slice by what it is compared within; for SPEAKER_STATISTICS the
-        statistics of each speaker; for CONFUSIONS the confusion of all of them.
+        statistics of each speaker; for CONFUSIONS the confusion of all of them; for LABELLED,
+        where margins are by permutation, the speakers' sums by model and condition.
     """
     partition, batches = element
     sums = merge_speakers(to_table(batches, SPEAKER_SUMS))
     yield TaggedOutput(SPEAKER_STATISTICS, speaker_statistics(sums))
     yield TaggedOutput(CONFUSIONS, confusion_rows(sums))
+    if config.margins_from == "permutation":
+        yield from _labelled(sums)
     first_rows, groups = group_rows(sums, ("model_version", "condition", "slice_by", "target"))
     for group in range(len(first_rows)):
         compared = sums.take(pa.array(np.flatnonzero(groups == group))).combine_chunks()
         head = compared.slice(0, 1).to_pylist()[0]
-        for totals in _slice_totals(compared, partition, seed, num_replicates):
+        for totals in _slice_totals(compared, partition, config):
             yield (head["model_version"], head["condition"], head["slice_by"]), totals
 
 
-def _slice_totals(
-    compared: pa.Table, partition: int, seed: int, num_replicates: int
-) -> Iterator[SliceTotals]:
+def _labelled(sums: pa.Table) -> Iterator[TaggedOutput[Any, Any]]:
+    first_rows, groups = group_rows(sums, ("model_version", "condition"))
+    for group, first_row in enumerate(first_rows):
+        key = tuple(sums[name][int(first_row)].as_py() for name in ("model_version", "condition"))
+        rows = sums.take(pa.array(np.flatnonzero(groups == group)))
+        yield TaggedOutput(LABELLED, (key, to_batch(rows)))
+
+
+def _slice_totals(compared: pa.Table, partition: int, config: AuditConfig) -> Iterator[SliceTotals]:
     slices = array(compared, "slice").to_pylist()
     speakers = np.array(array(compared, "speaker_id").to_pylist(), dtype=object)
     is_compared = np.array([not is_missing_slice(name) for name in slices])
@@ -112,7 +124,7 @@ def _slice_totals(
     first_rows, groups = group_rows(compared, ["slice"])
     for group, first_row in enumerate(first_rows):
         rows = compared.take(pa.array(np.flatnonzero(groups == group))).combine_chunks()
-        state = replicate_totals(rows, seed=seed, num_replicates=num_replicates)
+        state = replicate_totals(rows, config)
         yield SliceTotals(
             partition=partition,
             slice=slices[first_row],
@@ -123,32 +135,54 @@ def _slice_totals(
         )
 
 
-def replicate_totals(rows: pa.Table, *, seed: int, num_replicates: int) -> State:
+def replicate_totals(rows: pa.Table, config: AuditConfig) -> State:
     """Return the totals [B1] of the speakers of one slice and target.
 
     Args:
         rows: merged SPEAKER_SUMS of one slice and target, sorted by speaker.
-        seed: of the weights.
-        num_replicates: B; the result has one more.
+        config: seed of the weights, and B.
     """
     speaker_rows, speaker_of_row = group_rows(rows, ["speaker_id"])
-    names = array(rows, "speaker_id").take(pa.array(speaker_rows)).to_pylist()
-    keys = speaker_keys(names)
-    of_emotions = rows.column("target")[0].as_py() == "emotion"
-    state: State = Confusion(classes=(), counts=np.zeros((num_replicates + 1, 0, 0)))
+    keys = speaker_keys(array(rows, "speaker_id").take(pa.array(speaker_rows)).to_pylist())
+
+    def weigh(block: slice) -> NDArray[np.uint8]:
+        weights_BS = poisson_weights(
+            keys[block], seed=config.seed, num_replicates=config.num_replicates
+        )
+        return np.vstack([np.ones_like(weights_BS[:1]), weights_BS])
+
+    return weighted_state(rows, speaker_of_row, weigh, 1 + config.num_replicates)
+
+
+def weighted_state(
+    rows: pa.Table,
+    speaker_of_row: NDArray[np.intp],
+    weigh: Callable[[slice], NDArray[Any]],
+    num_weightings: int,
+) -> State:
+    """Return the totals [num_weightings] of speakers that count by weights.
+
+    Args:
+        rows: merged SPEAKER_SUMS of one target, one slice a speaker.
+        speaker_of_row: [rows] number of the speaker; as often as there are pairs of emotions.
+        weigh: returns [num_weightings, s] the weights of a block of s speakers.
+        num_weightings: how many.
+    """
+    of_emotions = rows.num_rows > 0 and rows.column("target")[0].as_py() == "emotion"
+    state: State = Confusion(classes=(), counts=np.zeros((num_weightings, 0, 0)))
     if not of_emotions:
-        state = DimensionSums.zeros((num_replicates + 1,))
-    for first in range(0, len(names), SPEAKERS_PER_BLOCK):
-        in_block = slice(first, first + SPEAKERS_PER_BLOCK)
-        weights_BS = poisson_weights(keys[in_block], seed=seed, num_replicates=num_replicates)
-        weights_B1S = np.vstack([np.ones_like(weights_BS[:1]), weights_BS])
-        is_inside = (speaker_of_row >= first) & (speaker_of_row < first + SPEAKERS_PER_BLOCK)
+        state = DimensionSums.zeros((num_weightings,))
+    num_speakers = int(speaker_of_row.max(initial=-1)) + 1
+    for first in range(0, num_speakers, SPEAKERS_PER_BLOCK):
+        last = min(first + SPEAKERS_PER_BLOCK, num_speakers)
+        weights = weigh(slice(first, last))
+        is_inside = (speaker_of_row >= first) & (speaker_of_row < last)
         block = rows.filter(pa.array(is_inside)).combine_chunks()
+        speaker = speaker_of_row[is_inside] - first
         if isinstance(state, DimensionSums):
-            state = state.merge(sums_of(block).weighted_totals(weights_B1S))
+            state = state.merge(sums_of(block).weighted_totals(weights[:, speaker]))
         else:
-            speaker = speaker_of_row[is_inside] - first
-            state = state.merge(_weighted_confusion(block, speaker, weights_B1S))
+            state = state.merge(_weighted_confusion(block, speaker, weights))
     return state
 
 

@@ -4,13 +4,15 @@ A gap of two slices is a metric on the first minus the same on the second, repli
 both were weighed by the same draw of speakers, so what they share cancels. Slices of the same
 columns are compared in alphabetical order: two as a pair; more each with the rest (all segments of
 the other slices) as well, and in pairs up to MAX_SLICES_IN_PAIRS.
+
+Slices with fewer segments or speakers than asked for are suppressed: their rows and those of their
+gaps say so in the place of numbers, and their counts stay, so that slices add up to all segments.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -18,15 +20,21 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipelines.audit_config import AuditConfig, Minimums
 from pipelines.transforms.bootstrapping import SliceKey, SliceTotals, State
 from pipelines.transforms.metric_values import MetricValues, metric_values
+from pipelines.transforms.residuals import residual_rows
 from pipelines.transforms.tables import is_missing_slice
-from ser_model.metrics.bootstrap import percentile_interval, standard_error
 from ser_model.metrics.dimension_sums import DimensionSums
+from ser_model.metrics.intervals import (
+    effective_speakers,
+    gap_estimate,
+    speaker_error,
+    speaker_interval,
+)
 from ser_model.metrics.moments import Floats
 from ser_model.metrics.recall import Confusion
-from ser_model.metrics.significance import student_t_p_value
-from ser_model.schema import STATISTICS
+from ser_model.schema import STATISTICS, SUPPRESSED
 
 MIN_SPEAKERS = 2
 """A slice needs so many speakers for an interval: one speaker says nothing of others."""
@@ -37,6 +45,10 @@ MAX_SLICES_IN_PAIRS = 10
 FEW_SPEAKERS = f"fewer than {MIN_SPEAKERS} speakers"
 FEW_REPLICATES = "too few replicates have a value"
 NO_SPREAD = "no spread between replicates"
+
+GENDER_PAIR = "sex=female-sex=male"
+"""The gap that is the gender fairness score of Wagner et al. 2023, III-D: CCC of female speakers
+minus CCC of male speakers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,36 +64,55 @@ class Slice:
         """Number of segments."""
         return int(self.state.num_segments[0])
 
+    @property
+    def effective_speakers(self) -> float:
+        """Speakers, fewer where some of them have most segments."""
+        return effective_speakers(self.state.num_segments, self.num_speakers)
 
-def compare_slices(element: tuple[SliceKey, Iterable[SliceTotals]]) -> Iterator[pa.RecordBatch]:
+
+def compare_slices(
+    element: tuple[SliceKey, Iterable[SliceTotals]], config: AuditConfig
+) -> Iterator[tuple[tuple[str, str], pa.RecordBatch]]:
     """Yield the rows of schema.STATISTICS of slices that are compared with each other.
 
     Args:
         element: model version, condition and slice_by; and the totals of all partitions.
+        config: which slices are compared, and which are too small to be shown.
+
+    Yields:
+        The rows by model version and condition.
     """
     key, all_totals = element
     head = dict(zip(("model_version", "condition", "slice_by"), key, strict=True))
     ordered = sorted(all_totals, key=lambda totals: (totals.target, totals.slice, totals.partition))
     rows: list[dict[str, Any]] = []
     for target, of_target in itertools.groupby(ordered, key=lambda totals: totals.target):
-        for row in _rows_of_target(list(of_target)):
-            rows.append({**head, "target": target, **row})  # noqa: PERF401  reads better so
-    yield pa.RecordBatch.from_pylist(rows, schema=STATISTICS)
+        totals = list(of_target)
+        slices = _merge_partitions(totals)
+        found = [row for one in slices for row in slice_rows(one, config.minimums)]
+        if config.is_compared(head["slice_by"]):
+            found += _gaps_between(slices, totals, config.minimums)
+        rows += [{**head, "target": target, **row} for row in found]
+    yield key[:2], pa.RecordBatch.from_pylist(rows, schema=STATISTICS)
 
 
-def _rows_of_target(totals: list[SliceTotals]) -> Iterator[dict[str, Any]]:
+def _merge_partitions(totals: list[SliceTotals]) -> list[Slice]:
     slices = []
     for name, parts in itertools.groupby(totals, key=lambda part: part.slice):
         of_slice = list(parts)
         state = merge_states(part.state for part in of_slice)
         num_speakers = sum(part.num_speakers for part in of_slice)
         slices.append(Slice(name=name, num_speakers=num_speakers, state=state))
-    for one in slices:
-        yield from slice_rows(one)
+    return slices
+
+
+def _gaps_between(
+    slices: list[Slice], totals: list[SliceTotals], minimums: Minimums
+) -> Iterator[dict[str, Any]]:
     compared = [one for one in slices if not is_missing_slice(one.name)]
     num_compared = sum({part.partition: part.num_compared_speakers for part in totals}.values())
     for first, second in pairs_to_compare(compared):
-        yield from gap_rows(first, second, num_compared)
+        yield from gap_rows(first, second, num_compared, minimums)
 
 
 def pairs_to_compare(slices: list[Slice]) -> Iterator[tuple[Slice, Slice]]:
@@ -99,40 +130,64 @@ def pairs_to_compare(slices: list[Slice]) -> Iterator[tuple[Slice, Slice]]:
             yield one, rest
 
 
-def slice_rows(one: Slice) -> Iterator[dict[str, Any]]:
-    """Yield every metric of a slice with its interval."""
+def slice_rows(one: Slice, minimums: Minimums) -> Iterator[dict[str, Any]]:
+    """Yield every metric of a slice with its interval, and what its residuals say."""
+    why = why_suppressed(one, minimums)
+    speakers = one.effective_speakers
+    head = {
+        "slice": one.name,
+        "num_segments": one.num_segments,
+        "num_speakers": one.num_speakers,
+        **_NOTHING,
+    }
     for metric in metric_values(one.state):
-        yield {
-            "slice": one.name,
-            "metric": metric.name,
-            "num_segments": one.num_segments,
-            "num_speakers": one.num_speakers,
-            **_value_and_interval(metric.values, metric, one.num_speakers),
-        }
+        found = _suppressed(why) if why else _of_slice(metric, one.num_speakers, speakers)
+        yield {**head, "metric": metric.name, **found}
+    if not why and one.num_speakers >= MIN_SPEAKERS and isinstance(one.state, DimensionSums):
+        for row in residual_rows(one.state.moments, speakers):
+            yield {**head, **row}
 
 
-def gap_rows(first: Slice, second: Slice, num_compared_speakers: int) -> Iterator[dict[str, Any]]:
+def gap_rows(
+    first: Slice, second: Slice, num_compared_speakers: int, minimums: Minimums
+) -> Iterator[dict[str, Any]]:
     """Yield the gap of two slices in every metric, with its interval and p-value.
 
     Args:
         first: the gap is this one's metric ...
         second: ... minus this one's.
         num_compared_speakers: speakers in any of the slices; a speaker in both counts once.
+        minimums: below them a slice is suppressed, and so are its gaps.
     """
     num_speakers = min(first.num_speakers + second.num_speakers, num_compared_speakers)
+    why = why_suppressed(first, minimums) or why_suppressed(second, minimums)
+    speakers = (first.effective_speakers, second.effective_speakers)
     fewest = min(first.num_speakers, second.num_speakers)
-    for metric, others in _same_metrics(first.state, second.state):
-        gap = metric.values - others
-        found = _value_and_interval(gap, metric, fewest)
-        if found["reason"] is None:
-            found.update(_p_value(gap, fewest, num_speakers))
-        yield {
-            "slice": f"{first.name}-{second.name}",
+    name = f"{first.name}-{second.name}"
+    for metric, others in same_metrics(first.state, second.state):
+        found = _suppressed(why) if why else _of_gap(metric, others, fewest, speakers, num_speakers)
+        row = {
+            "slice": name,
             "metric": f"{metric.name}_gap",
             "num_segments": first.num_segments + second.num_segments,
             "num_speakers": num_speakers,
+            **_NOTHING,
             **found,
         }
+        yield row
+        if name == GENDER_PAIR and metric.name == "concordance_cc":
+            yield {**row, "metric": "gender_fairness_score"}
+
+
+def why_suppressed(one: Slice, minimums: Minimums) -> str | None:
+    """Say why a slice is too small to be shown; None where it is not, or is all segments."""
+    if not one.name:
+        return None
+    if one.num_speakers < minimums.speakers:
+        return f"fewer than {minimums.speakers} speakers"
+    if one.num_segments < minimums.segments:
+        return f"fewer than {minimums.segments} segments"
+    return None
 
 
 def merge_states(states: Iterable[State]) -> State:
@@ -148,7 +203,8 @@ def _merge(left: State, right: State) -> State:
     return left.merge(right)
 
 
-def _same_metrics(first: State, second: State) -> Iterator[tuple[MetricValues, Floats]]:
+def same_metrics(first: State, second: State) -> Iterator[tuple[MetricValues, Floats]]:
+    """Yield every metric of the first state with the values of the same on the second."""
     if isinstance(first, Confusion) and isinstance(second, Confusion):
         classes = tuple(sorted({*first.classes, *second.classes}))
         first, second = first.over(classes), second.over(classes)
@@ -156,31 +212,56 @@ def _same_metrics(first: State, second: State) -> Iterator[tuple[MetricValues, F
         yield left, right.values
 
 
-def _value_and_interval(values: Floats, metric: MetricValues, num_speakers: int) -> dict[str, Any]:
+def _of_slice(metric: MetricValues, num_speakers: int, effective: float) -> dict[str, Any]:
     """The estimate (element 0), the interval of the replicates, and why one of them is absent."""
-    found: dict[str, Any] = {"value": None, "ci_low": None, "ci_high": None, "reason": None}
+    values = metric.values
     if not np.isfinite(values[0]):
-        return {**found, "reason": metric.why_undefined}
-    found["value"] = float(values[0])
+        return {"reason": metric.why_undefined}
     if num_speakers < MIN_SPEAKERS:
-        return {**found, "reason": FEW_SPEAKERS}
-    low, high = percentile_interval(values[1:])
+        return {"value": float(values[0]), "reason": FEW_SPEAKERS}
+    low, high = speaker_interval(values, effective, metric.scale)
     if not np.isfinite(low):
-        return {**found, "reason": FEW_REPLICATES}
-    return {**found, "ci_low": float(low), "ci_high": float(high)}
+        return {"value": float(values[0]), "reason": FEW_REPLICATES}
+    return {
+        "value": float(values[0]),
+        "ci_low": low,
+        "ci_high": high,
+        "standard_error": speaker_error(values, effective),
+        "degrees_of_freedom": max(effective - 1.0, 1.0),
+    }
 
 
-def _p_value(gap: Floats, fewest_speakers: int, num_speakers: int) -> Mapping[str, Any]:
-    """Test a gap against 0 by its bootstrap standard error and Student's t.
+def _of_gap(
+    metric: MetricValues,
+    others: Floats,
+    fewest_speakers: int,
+    speakers: tuple[float, float],
+    num_speakers: int,
+) -> dict[str, Any]:
+    value = float(metric.values[0] - others[0])
+    if not np.isfinite(value):
+        return {"reason": metric.why_undefined}
+    if fewest_speakers < MIN_SPEAKERS:
+        return {"value": value, "reason": FEW_SPEAKERS}
+    gap = gap_estimate(metric.values, others, speakers, num_speakers)
+    if gap is None:
+        has_no_spread = np.isfinite(metric.values - others).all()
+        return {"value": value, "reason": NO_SPREAD if has_no_spread else FEW_REPLICATES}
+    low, high = gap.interval()
+    return {
+        "value": value,
+        "ci_low": low,
+        "ci_high": high,
+        "p_value": gap.p_value,
+        "standard_error": gap.standard_error,
+        "degrees_of_freedom": gap.degrees_of_freedom,
+    }
 
-    A share of replicates could not be smaller than 1 / B, too coarse for many gaps. The bootstrap
-    of few speakers is too narrow by sqrt((S - 1) / S), S of the smaller side; that is undone here,
-    and t has the degrees of freedom of two independent samples of speakers. In simulations without
-    a gap (speaker ICC .3, 400 seeds) 3 to 5 % of the p-values are below .05 with 4 or more speakers
-    a side, 6 to 8 % with 3 against 20.
-    """
-    error = float(standard_error(gap[1:])) * math.sqrt(fewest_speakers / (fewest_speakers - 1))
-    scale = max(abs(float(gap[0])), 1.0)
-    if error <= 1e-12 * scale:
-        return {"reason": NO_SPREAD}
-    return {"p_value": student_t_p_value(float(gap[0]) / error, max(num_speakers - 2, 1))}
+
+_NOTHING = dict.fromkeys(
+    ("value", "ci_low", "ci_high", "p_value", "standard_error", "degrees_of_freedom", "reason")
+)
+
+
+def _suppressed(why: str) -> dict[str, Any]:
+    return {"verdict": SUPPRESSED, "reason": why}

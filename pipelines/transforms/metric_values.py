@@ -9,6 +9,7 @@ from ser_model.metrics.bins import BinCounts, jensen_shannon_distance_of
 from ser_model.metrics.concordance import concordance_cc_of, pearson_cc_of
 from ser_model.metrics.dimension_sums import DimensionSums
 from ser_model.metrics.errors import bias_of, mean_absolute_error_of, mean_squared_error_of
+from ser_model.metrics.intervals import Scale
 from ser_model.metrics.moments import CoMoments, Floats
 from ser_model.metrics.recall import (
     Confusion,
@@ -33,12 +34,14 @@ class MetricValues:
         name: as in the column `metric`: "concordance_cc", "recall[anger]".
         values: [...] in the shape of the state; NaN where it has no value.
         why_undefined: what a NaN means.
+        scale: on which its interval is made.
         is_of_class: whether it is of one class or bin only.
     """
 
     name: str
     values: Floats
     why_undefined: str
+    scale: Scale
     is_of_class: bool = False
 
 
@@ -65,19 +68,24 @@ def metric_values(
 
 
 def _of_moments(moments: CoMoments) -> Iterator[MetricValues]:
-    for name, values, why_undefined in (
-        ("concordance_cc", concordance_cc_of(moments), NO_VARIANCE),
-        ("pearson_cc", pearson_cc_of(moments), NO_VARIANCE),
-        ("mean_squared_error", mean_squared_error_of(moments), NO_SEGMENTS),
-        ("mean_absolute_error", mean_absolute_error_of(moments), NO_SEGMENTS),
-        ("bias", bias_of(moments), NO_SEGMENTS),
+    for name, values, scale in (
+        ("concordance_cc", concordance_cc_of(moments), Scale.CORRELATION),
+        ("pearson_cc", pearson_cc_of(moments), Scale.CORRELATION),
+        ("mean_squared_error", mean_squared_error_of(moments), Scale.ERROR),
+        ("mean_absolute_error", mean_absolute_error_of(moments), Scale.ERROR),
+        ("bias", bias_of(moments), Scale.LINEAR),
     ):
-        yield MetricValues(name=name, values=values, why_undefined=why_undefined)
+        why_undefined = NO_VARIANCE if scale is Scale.CORRELATION else NO_SEGMENTS
+        yield MetricValues(name=name, values=values, why_undefined=why_undefined, scale=scale)
 
 
 def _of_bins(bins: BinCounts) -> Iterator[MetricValues]:
-    distance = jensen_shannon_distance_of(bins)
-    yield MetricValues(name="jensen_shannon_distance", values=distance, why_undefined=NO_SEGMENTS)
+    yield MetricValues(
+        name="jensen_shannon_distance",
+        values=jensen_shannon_distance_of(bins),
+        why_undefined=NO_SEGMENTS,
+        scale=Scale.SHARE,
+    )
     yield from _of_classes(
         bins.quarters,
         "no truth lies in this part of the scale",
@@ -92,7 +100,7 @@ def _of_emotions(confusion: Confusion) -> Iterator[MetricValues]:
         ("unweighted_average_f1", unweighted_average_f1_of(confusion)),
         ("accuracy", accuracy_of(confusion)),
     ):
-        yield MetricValues(name=name, values=values, why_undefined=NO_SEGMENTS)
+        yield MetricValues(name=name, values=values, why_undefined=NO_SEGMENTS, scale=Scale.SHARE)
     yield from _of_classes(
         confusion, "the emotion does not occur in the truth", "the emotion was never predicted"
     )
@@ -117,5 +125,6 @@ def _per_class(
             name=f"{kind}[{name}]",
             values=values[..., index],
             why_undefined=why_undefined,
+            scale=Scale.SHARE,
             is_of_class=True,
         )

@@ -54,6 +54,9 @@ SPEAKER_SUMS = pa.schema(
 """The sums of one speaker in one slice. For a dimension these are its moments and bins; for
 emotions `n` counts the segments of one pair of `truth` and `prediction`, and all else is 0."""
 
+MERGED_SUMS = SPEAKER_SUMS.remove(SPEAKER_SUMS.get_field_index("partition"))
+"""The same, once the parts of each speaker are merged."""
+
 
 def sum_up_speakers(
     element: tuple[int, pa.Table], num_partitions: int

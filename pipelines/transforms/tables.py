@@ -74,6 +74,19 @@ CONFUSION_ROWS = pa.schema(
 )
 """How many segments of an emotion were predicted as an emotion."""
 
+PERMUTATION_ROWS = pa.schema(
+    [
+        pa.field("slice_by", pa.string()),
+        pa.field("slice", pa.string()),
+        pa.field("target", pa.string()),
+        pa.field("metric", pa.string()),
+        pa.field("margin", pa.float64()),
+        pa.field("p_adjusted", pa.float64()),
+    ]
+)
+"""What shuffled groups of speakers say of a gap: how large chance makes it, and how often it makes
+any gap of the family as large as this one."""
+
 
 def slice_column(slice_by: Sequence[str]) -> str:
     """Return the name of the column that holds the slices by these metadata columns.

@@ -48,12 +48,22 @@ def poisson_weights(keys: UInt64s, *, seed: int, num_replicates: int) -> NDArray
         >>> both.shape, bool((both[:, 1:] == alone).all())
         ((3, 2), True)
     """
-    seed_key = speaker_keys([f"seed {seed}"])
-    counter = np.arange(1, num_replicates + 1, dtype=np.uint64) * np.uint64(_GOLDEN_GAMMA)
-    replicate_keys = mix_bits(seed_key + counter)
-    random_bits = mix_bits(replicate_keys[:, None] ^ keys[None, :])
-    uniform = (random_bits >> np.uint64(11)) * 2.0**-53
+    bits = random_bits(keys, purpose=f"seed {seed}", num_replicates=num_replicates)
+    uniform = (bits >> np.uint64(11)) * 2.0**-53
     return np.searchsorted(_POISSON_CDF, uniform, side="right").astype(np.uint8)
+
+
+def random_bits(keys: UInt64s, *, purpose: str, num_replicates: int) -> UInt64s:
+    """Return [num_replicates, S] random bits, a function of purpose, replicate and speaker.
+
+    Args:
+        keys: [S] as from `speaker_keys`.
+        purpose: what they are for, the seed with it.
+        num_replicates: how many.
+    """
+    counter = np.arange(1, num_replicates + 1, dtype=np.uint64) * np.uint64(_GOLDEN_GAMMA)
+    replicate_keys = mix_bits(speaker_keys([purpose]) + counter)
+    return mix_bits(replicate_keys[:, None] ^ keys[None, :])
 
 
 def percentile_interval(replicates: Floats, *, confidence: float = 0.95) -> tuple[Floats, Floats]:

@@ -1,8 +1,9 @@
-"""How surprising a gap is: Student's t, and Holm's correction for looking at many gaps."""
+"""How surprising a gap is: Student's t, and corrections for looking at many gaps."""
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -42,6 +43,41 @@ def student_t_p_value(t: float, degrees_of_freedom: float) -> float:
     return _regularised_beta(x, square / (degrees_of_freedom + square), degrees_of_freedom / 2, 0.5)
 
 
+def student_t_quantile(probability: float, degrees_of_freedom: float) -> float:
+    """Return the value that Student's t stays below with this probability.
+
+    Newton's method on the tail from the normal quantile: the tail is convex, so that each step
+    comes closer from the same side.
+
+    Args:
+        probability: .5 or more, less than 1.
+        degrees_of_freedom: more than 0.
+
+    Raises:
+        ValueError: an argument is out of range.
+
+    Example:
+        >>> round(student_t_quantile(.975, 10), 3)
+        2.228
+    """
+    if not 0.5 <= probability < 1.0:
+        raise ValueError(f"probability is {probability}, not .5 or more and less than 1")
+    tails = 2.0 * (1.0 - probability)
+    t = statistics.NormalDist().inv_cdf(probability)
+    for _ in range(100):
+        density = math.exp(
+            math.lgamma((degrees_of_freedom + 1.0) / 2.0)
+            - math.lgamma(degrees_of_freedom / 2.0)
+            - math.log(degrees_of_freedom * math.pi) / 2.0
+            - (degrees_of_freedom + 1.0) / 2.0 * math.log1p(t * t / degrees_of_freedom)
+        )
+        step = (student_t_p_value(t, degrees_of_freedom) - tails) / (2.0 * density)
+        t += step
+        if abs(step) <= 1e-12 * max(t, 1.0):
+            break
+    return t
+
+
 def holm(p_values: ArrayLike) -> Floats:
     """Return Holm's step-down adjusted p-values of one family of tests.
 
@@ -62,6 +98,29 @@ def holm(p_values: ArrayLike) -> Floats:
     order = tests[np.argsort(p[tests], kind="stable")]
     factors = np.arange(order.size, 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0)
+    return adjusted
+
+
+def benjamini_hochberg(p_values: ArrayLike) -> Floats:
+    """Return Benjamini and Hochberg's step-up adjusted p-values of one family of tests.
+
+    Benjamini & Hochberg, "Controlling the False Discovery Rate", J. R. Stat. Soc. B 57 (1995). Of
+    those at or below a level, that share at most is false on average, while Holm's correction
+    keeps the chance of a single false one there.
+
+    Args:
+        p_values: [m] 0 to 1, in any order; NaN is no test, and stays NaN.
+
+    Example:
+        >>> benjamini_hochberg([.01, .04, .03]).tolist()
+        [0.03, 0.04, 0.04]
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    adjusted = np.full(p.shape, np.nan)
+    tests = np.flatnonzero(np.isfinite(p))
+    order = tests[np.argsort(p[tests], kind="stable")]
+    scaled = p[order] * (order.size / np.arange(1, order.size + 1))
+    adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
     return adjusted
 
 

@@ -125,6 +125,22 @@ def test_slices_that_are_asked_for(tmp_path, metadata, run, asked):
     assert options["config"].slices == ()
 
 
+def test_strata_are_no_slices(tmp_path, metadata, run, asked):
+    strata = [("room",), ("sex",)]
+    _, options = asked([run], metadata, str(tmp_path / "audit"), strata=strata)
+    assert (options["config"].slices, options["config"].strata) == ((("sex",),), (("room",),))
+    with pytest.raises(ConfigError, match="cannot slice by 'act'"):
+        audit_runs([run], metadata, str(tmp_path / "audit"), strata=[("act",)])
+
+
+def test_other_margins_are_another_audit(tmp_path, metadata, run, asked):
+    hashes = set()
+    for changed in ({}, {"margins": {"bias": 0.1}}, {"margins_from": "permutation"}):
+        _, options = asked([run], metadata, str(tmp_path / "audit"), **changed)
+        hashes.add(options["provenance"]["inputs_sha256"])
+    assert len(hashes) == 3
+
+
 def test_a_column_that_does_not_exist(tmp_path, metadata, run):
     with pytest.raises(
         ConfigError, match=r"cannot slice by 'accent': .* has the columns segment_id"

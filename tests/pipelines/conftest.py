@@ -9,11 +9,11 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.audit_config import AuditConfig
+from pipelines.audit_config import AuditConfig, Minimums
 from ser_model.schema import DIMENSIONS
 
 NUM_SEGMENTS = 400
-NUM_SPEAKERS = 16
+NUM_SPEAKERS = 24
 EMOTIONS = ("anger", "joy", "sadness")
 SLICES = (("sex",), ("accent",), ("sex", "accent"))
 
@@ -29,7 +29,9 @@ class Corpus:
     accent: np.ndarray
     truth: dict[str, np.ndarray]
     prediction: dict[str, np.ndarray]
-    config = AuditConfig(slices=SLICES, num_replicates=60)
+    config = AuditConfig(
+        slices=SLICES, num_replicates=60, minimums=Minimums(segments=1, speakers=1)
+    )
 
     @property
     def metadata(self) -> str:

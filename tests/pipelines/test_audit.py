@@ -1,5 +1,6 @@
 """The audit from files to tables, against statistics computed another way."""
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -10,11 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from scipy import stats
 from scipy.spatial.distance import jensenshannon
 from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
 from pipelines.audit import audit
-from pipelines.audit_config import AuditConfig
+from pipelines.audit_config import AuditConfig, Minimums
 from pipelines.transforms.reading import PredictionFile
 from ser_model.metrics.bootstrap import poisson_weights, speaker_keys
 from ser_model.schema import (
@@ -167,16 +169,33 @@ def test_intervals_of_slices_and_gaps_equal_the_bootstrap_written_out(audited, c
     replicates = np.array(
         list(intervals_by_repeating_segments(corpus, masks, audmetric.concordance_cc, 60))
     )
-    slice_row = row_of(audited, slice="accent=scottish", target="arousal", metric="concordance_cc")
-    gap_row = row_of(
+    counts = np.array(list(intervals_by_repeating_segments(corpus, masks, lambda t, p: len(t), 60)))
+    values = [
+        audmetric.concordance_cc(corpus.truth["arousal"][mask], corpus.prediction["arousal"][mask])
+        for mask in masks
+    ]
+    num_speakers = [len({str(name) for name in corpus.speaker[mask]}) for mask in masks]
+    squares = np.array([mask.sum() ** 2 for mask in masks])
+    speakers = np.minimum(squares / counts.var(axis=0), num_speakers)
+    factors = speakers / (speakers - 1)
+
+    row = row_of(audited, slice="accent=scottish", target="arousal", metric="concordance_cc")
+    z = np.arctanh(replicates[:, 0])
+    reach = stats.t.ppf(0.975, speakers[0] - 1) * z.std() * factors[0]
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx(
+        tuple(np.tanh(np.arctanh(values[0]) + np.array([-reach, reach]))), abs=1e-9
+    )
+    assert row["standard_error"] == pytest.approx(replicates[:, 0].std() * np.sqrt(factors[0]))
+
+    row = row_of(
         audited, slice="accent=scottish-rest", target="arousal", metric="concordance_cc_gap"
     )
-    for row, values in (
-        (slice_row, replicates[:, 0]),
-        (gap_row, replicates[:, 0] - replicates[:, 1]),
-    ):
-        low, high = np.nanpercentile(values, [2.5, 97.5])
-        assert (row["ci_low"], row["ci_high"]) == pytest.approx((low, high), abs=1e-9)
+    variances = replicates.var(axis=0)
+    corrected = variances * factors
+    error = (replicates[:, 0] - replicates[:, 1]).std() * np.sqrt(corrected.sum() / variances.sum())
+    freedom = corrected.sum() ** 2 / (corrected**2 / (speakers - 1)).sum()
+    low, high = stats.t.interval(0.95, freedom, values[0] - values[1], error)
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((low, high), abs=1e-9)
 
 
 def test_the_planted_gap_is_found_and_no_other_column_is_blamed(audited):
@@ -185,12 +204,108 @@ def test_the_planted_gap_is_found_and_no_other_column_is_blamed(audited):
             audited, slice="accent=scottish-rest", target=dimension, metric="concordance_cc_gap"
         )
         assert row["value"] < -0.2
-        assert row["verdict"] == "fail"
-        assert row["p_value"] <= row["p_adjusted"] < 0.05
+        assert (row["verdict"], row["margin"]) == ("fail", 0.075)
+        assert row["p_value"] <= row["p_adjusted_fdr"] <= row["p_adjusted"] < 0.05
+        assert row["minimum_detectable_effect"] > 0
     assert {row["verdict"] for row in rows_of(audited, slice="sex=female-sex=male")} == {
         "inconclusive",
         None,
     }
+
+
+def test_the_gender_score_stands_under_its_own_name(audited):
+    for dimension in DIMENSIONS:
+        at = {"slice": "sex=female-sex=male", "target": dimension}
+        score = row_of(audited, **at, metric="gender_fairness_score")
+        assert score["value"] == row_of(audited, **at, metric="concordance_cc_gap")["value"]
+
+
+@pytest.fixture(scope="module")
+def strict(corpus, tmp_path_factory):
+    """Margins by permutation, small slices suppressed, and sexes that are not compared."""
+    config = dataclasses.replace(
+        corpus.config,
+        slices=(("accent",), ("sex", "accent")),
+        strata=(("sex",),),
+        margins_from="permutation",
+        minimums=Minimums(segments=60, speakers=3),
+    )
+    files = corpus.files[:2]
+    return run_audit(corpus, tmp_path_factory.mktemp("strict"), files=files, config=config)
+
+
+def test_suppressed_slices_are_listed_and_the_counts_still_add_up(strict):
+    found = rows_of(strict, slice_by="sex,accent", target="arousal", metric="concordance_cc")
+    assert sum(row["num_segments"] for row in found) == 380
+    suppressed = [row for row in found if row["verdict"] == "suppressed"]
+    assert 0 < len(suppressed) < len(found)
+    for row in suppressed:
+        assert row["value"] is row["ci_low"] is None
+        assert row["reason"] in ("fewer than 3 speakers", "fewer than 60 segments")
+        assert row["num_speakers"] < 3 or row["num_segments"] < 60
+    names = {row["slice"] for row in suppressed}
+    gaps = rows_of(strict, slice_by="sex,accent", target="arousal", metric="concordance_cc_gap")
+    for row in gaps:
+        is_suppressed = any(
+            row["slice"].startswith(f"{name}-") or row["slice"].endswith(f"-{name}")
+            for name in names
+        )
+        assert (row["verdict"] == "suppressed") == is_suppressed
+        assert (row["value"] is None) == is_suppressed
+
+
+def test_margins_by_permutation_find_the_planted_gap(strict):
+    """Where each speaker is in one group; those who are not keep their given margins."""
+    row = row_of(
+        strict, slice="accent=scottish-rest", target="arousal", metric="concordance_cc_gap"
+    )
+    assert (row["verdict"], row["p_adjusted"] * 61) == ("fail", pytest.approx(1))
+    assert 0 < row["margin"] < abs(row["value"])
+    assert strict.audit["configuration"]["margins_from"] == "permutation"
+
+
+def test_strata_are_broken_down_but_not_compared(strict, audited):
+    """The same numbers as of a slice, and no gap; the family is the smaller for it."""
+    assert rows_of(strict, slice="sex=female-sex=male") == []
+    at = {"slice": "sex=female", "target": "valence", "metric": "concordance_cc"}
+    assert row_of(strict, **at)["value"] == row_of(audited, **at)["value"]
+
+
+@pytest.mark.parametrize("name", ["", "accent=scottish"])
+@pytest.mark.parametrize("dimension", DIMENSIONS)
+def test_residuals_equal_scipy(audited, corpus, dimension, name):
+    is_wanted = scored_by_w2v(corpus, dimension)
+    if name:
+        is_wanted &= corpus.accent == "scottish"
+    truth = corpus.truth[dimension][is_wanted]
+    residual = truth - corpus.prediction[dimension][is_wanted]
+    at = {"model_version": "w2v", "slice": name, "target": dimension}
+    by_speaker, by_segment = (
+        row_of(audited, **at, metric=f"residual_mean{kind}") for kind in ("", "_by_segment")
+    )
+    expected = stats.ttest_1samp(residual, 0.0)
+    assert by_segment["value"] == by_speaker["value"] == pytest.approx(residual.mean(), abs=1e-9)
+    assert by_segment["p_value"] == pytest.approx(expected.pvalue, rel=1e-6)
+    reach = stats.t.ppf(0.975, by_speaker["degrees_of_freedom"]) * by_speaker["standard_error"]
+    assert by_speaker["ci_high"] == pytest.approx(by_speaker["value"] + reach)
+    assert by_speaker["p_value"] == pytest.approx(
+        2
+        * stats.t.sf(
+            abs(by_speaker["value"] / by_speaker["standard_error"]),
+            by_speaker["degrees_of_freedom"],
+        )
+    )
+    slope, intercept = np.polyfit(truth, residual, 1)
+    assert row_of(audited, **at, metric="residual_slope")["value"] == pytest.approx(slope)
+    assert row_of(audited, **at, metric="residual_intercept")["value"] == pytest.approx(intercept)
+
+
+def test_tests_of_residuals_are_corrected_for_being_many(audited):
+    for metric in ("residual_mean", "residual_mean_by_segment"):
+        found = [r for r in rows_of(audited, model_version="w2v", metric=metric) if r["p_value"]]
+        smallest = min(found, key=lambda row: row["p_value"])
+        assert smallest["p_adjusted"] == pytest.approx(min(smallest["p_value"] * len(found), 1))
+        assert {row["verdict"] for row in found} == {None}
 
 
 def test_gaps_compare_pairs_and_each_slice_with_the_rest(audited):

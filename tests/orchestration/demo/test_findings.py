@@ -37,6 +37,7 @@ def planted(target: str, value: float, verdict: str) -> dict:
         value=value,
         verdict=verdict,
         p_adjusted=0.0004 if verdict == "fail" else 0.21,
+        margin=0.075,
     )
 
 
@@ -62,7 +63,8 @@ def test_the_planted_gap_is_found_where_the_audit_calls_it_unfair(tmp_path: Path
     }
     text = findings.as_text()
     assert "planted gap accent=scottish-rest: FOUND, in arousal" in text
-    assert "p < .001  unfair" in text
+    assert "p < .001  fail" in text
+    assert "within .075 they pass" in text
     assert "p = .210" in text
 
 

@@ -43,6 +43,7 @@ def row(metric: str, value: float | None, width: float = 0.04, **columns: object
 def gap_row(comparison: str, value: float | None, *, fails: bool, **columns: object) -> dict:
     p = 0.002 if fails else 0.41
     judged = {"p_value": p, "p_adjusted": p, "verdict": "fail" if fails else "inconclusive"}
+    judged |= {"margin": 0.075, "minimum_detectable_effect": 0.123}
     metric = columns.pop("metric", "concordance_cc_gap")
     by = columns.pop("slice_by", "accent")
     return row(metric, value, 0.09, slice_by=by, slice=comparison, **(judged | columns))
@@ -57,12 +58,16 @@ def dimension_rows(rng: np.random.Generator, **pair: object) -> Iterable[dict]:
         yield row("mean_squared_error", rng.uniform(0.01, 0.02), 0.004, **at)
         yield row("mean_absolute_error", rng.uniform(0.08, 0.1), 0.01, **at)
         yield row("bias", rng.uniform(-0.02, 0.02), 0.01, **at)
+        yield row("residual_slope", 0.345, 0.05, **at)
+        yield row("residual_intercept", -0.2, 0.05, **at)
         for by, names in (("accent", ACCENTS), ("sex", SEXES)):
             for name in names:
                 planted = 0.31 if (name, target) == ("scottish", "arousal") else 0.0
                 value = level - planted + rng.uniform(-0.03, 0.03)
                 of = {"slice_by": by, "slice": f"{by}={name}", "num_segments": 160} | at
                 yield row("concordance_cc", value, 0.07, **of)
+                yield row("residual_mean", 0.031, 0.05, p_value=0.2, p_adjusted=0.876, **of)
+                yield row("residual_mean_by_segment", 0.031, 0.02, p_adjusted=0.0123, **of)
         yield gap_row("accent=american-rest", 0.081, fails=False, **at)
         yield gap_row("accent=english-rest", 0.064, fails=False, **at)
         on_arousal = target == "arousal"
@@ -73,9 +78,17 @@ def dimension_rows(rng: np.random.Generator, **pair: object) -> Iterable[dict]:
         yield gap_row("accent=american-accent=scottish", 0.3, fails=on_arousal, **at)
         yield gap_row("accent=english-accent=scottish", None, fails=False, **at, **SUPPRESSED)
         yield gap_row("sex=female-sex=male", 0.024, fails=False, slice_by="sex", **at)
+        score = {"slice_by": "sex", "slice": "sex=female-sex=male"} | at
+        yield row("gender_fairness_score", 0.024, 0.09, **score)
 
 
-SUPPRESSED = {"verdict": "suppressed", "reason": "fewer than 2 speakers", "p_adjusted": None}
+SUPPRESSED = {
+    "verdict": "suppressed",
+    "reason": "fewer than 2 speakers",
+    "p_adjusted": None,
+    "margin": None,
+    "minimum_detectable_effect": None,
+}
 
 
 def emotion_rows(rng: np.random.Generator, **pair: object) -> Iterable[dict]:

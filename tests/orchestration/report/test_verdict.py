@@ -69,6 +69,7 @@ def test_what_is_not_significant_is_not_called_fair() -> None:
     verdict = judge([statistic(), gap("sex=female-sex=male", 0.01, verdict="inconclusive")])
     assert verdict.status is Status.INCONCLUSIVE
     assert "which does not prove that it is fair" in verdict.sentence
+    assert "but only 0 of 1 to be small enough" in verdict.lights[-1].answer
 
 
 def test_without_gaps_fairness_is_not_judged() -> None:

@@ -14,7 +14,12 @@ from ser_model.metrics.bootstrap import (
 )
 from ser_model.metrics.concordance import concordance_cc_of
 from ser_model.metrics.moments import CoMoments
-from ser_model.metrics.significance import holm, student_t_p_value
+from ser_model.metrics.significance import (
+    benjamini_hochberg,
+    holm,
+    student_t_p_value,
+    student_t_quantile,
+)
 
 SPEAKERS = [f"speaker {number}" for number in range(200)]
 
@@ -105,6 +110,21 @@ def test_student_t_equals_scipy(t, degrees_of_freedom):
     assert student_t_p_value(t, degrees_of_freedom) == pytest.approx(expected, rel=1e-7)
 
 
+@pytest.mark.parametrize("degrees_of_freedom", [1, 1.3, 2, 3.7, 10, 100, 10_000_000])
+@pytest.mark.parametrize("probability", [0.5, 0.8, 0.95, 0.975, 0.9995])
+def test_quantiles_of_student_t_equal_scipy(probability, degrees_of_freedom):
+    expected = stats.t.ppf(probability, degrees_of_freedom)
+    assert student_t_quantile(probability, degrees_of_freedom) == pytest.approx(
+        expected, rel=1e-7, abs=1e-9
+    )
+
+
+@pytest.mark.parametrize("probability", [0.4, 1.0])
+def test_quantiles_are_of_the_upper_half(probability):
+    with pytest.raises(ValueError, match=r"not \.5 or more"):
+        student_t_quantile(probability, 3)
+
+
 def test_student_t_of_odd_values():
     assert np.isnan(student_t_p_value(math.nan, 3))
     assert student_t_p_value(math.inf, 3) == 0
@@ -129,3 +149,13 @@ def test_holm_leaves_what_is_no_test_alone():
     assert np.isnan(holm([np.nan, 0.02])[0])
     assert holm([]).tolist() == []
     assert holm([0.9, 0.8]).max() == 1
+
+
+def test_benjamini_and_hochberg_equal_scipy():
+    p = np.random.default_rng(7).uniform(0, 0.2, 25)
+    np.testing.assert_allclose(benjamini_hochberg(p), stats.false_discovery_control(p))
+    assert (benjamini_hochberg(p) <= holm(p)).all()
+    with_holes = benjamini_hochberg([np.nan, 0.02, 0.5])
+    assert np.isnan(with_holes[0])
+    assert with_holes[1:].tolist() == [0.04, 0.5]
+    assert benjamini_hochberg([]).tolist() == []
