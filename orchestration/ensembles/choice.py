@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestration.ensembles.data import SearchData, line_up, read_said
+from orchestration.ensembles.data import Said, SearchData, line_up, read_said
 from orchestration.ensembles.members import Members, find_members
 from orchestration.ensembles.search import SplitSearch, list_combinations, search_split
 from orchestration.found_runs import FoundRun
@@ -14,7 +14,7 @@ from ser_model.schema import ConfigError, ManifestError, RunError
 from ser_model.voting import Vote
 
 SEARCHED_SPLITS = ("dev", "test")
-"""What can be chosen on, in the order in which it is shown."""
+"""What can be chosen on."""
 
 logger = logging.getLogger(__name__)
 
@@ -90,30 +90,7 @@ def search_ensembles(
     members = find_members(runs)
     combinations = list_combinations(len(members.names), sizes)
     said = read_said(members, vote)
-    found: dict[str, SearchData] = {}
-    for name in SEARCHED_SPLITS:
-        if name == "test" and split != "test":
-            continue  # nobody looks at test without asking for it
-        try:
-            data = line_up(said, metadata_uri, name, truth_range=truth_range)
-        except ManifestError:
-            if name == split:
-                raise
-            data = None
-        if data is not None:
-            found[name] = data
-            if data.num_left_out:
-                logger.warning(
-                    "search: %d segments of %s are left out: they have no truth, or no prediction "
-                    "of every member",
-                    data.num_left_out,
-                    name,
-                )
-    if split not in found:
-        raise RunError(
-            f"the runs hold no segment of split {split!r} of {metadata_uri}; score it first: "
-            f"serval score M --split {split} --model URI --output RUN"
-        )
+    found = _line_up_splits(said, metadata_uri, split, truth_range)
     logger.info("search: %d combinations", len(combinations))
     return SearchResult(
         members=members.names,
@@ -129,6 +106,37 @@ def search_ensembles(
         },
         costs=_costs(members),
     )
+
+
+def _line_up_splits(
+    said: Said, metadata_uri: str, wanted: str, truth_range: tuple[float, float]
+) -> dict[str, SearchData]:
+    """Return dev where the runs cover it, and what is wanted."""
+    found: dict[str, SearchData] = {}
+    # Nobody looks at test without asking for it.
+    for split in dict.fromkeys(("dev", wanted)):
+        try:
+            data = line_up(said, metadata_uri, split, truth_range=truth_range)
+        except ManifestError:
+            if split == wanted:
+                raise
+            continue
+        if data is None:
+            continue
+        found[split] = data
+        if data.num_left_out:
+            logger.warning(
+                "search: %d segments of %s are left out: they have no truth, or no prediction of "
+                "every member",
+                data.num_left_out,
+                split,
+            )
+    if wanted not in found:
+        raise RunError(
+            f"the runs hold no segment of split {wanted!r} of {metadata_uri}; score it first: "
+            f"serval score M --split {wanted} --model URI --output RUN"
+        )
+    return found
 
 
 def _costs(members: Members) -> tuple[MemberCost, ...]:

@@ -17,7 +17,7 @@ from orchestration.commits import RunIdentity, read_run
 from orchestration.ensembles.members import ENSEMBLE_SCHEME, Members, choose_vote, find_members
 from orchestration.ledger import Ledger
 from ser_model import storage
-from ser_model.schema import UnfinishedError
+from ser_model.schema import RunError, UnfinishedError
 from ser_model.voting import Vote, members_sha256
 
 logger = logging.getLogger(__name__)
@@ -93,13 +93,18 @@ def vote_on_runs(
 
 
 def _find_complete(run_uri: str, members: Members, vote: Vote | None) -> dict[str, Any] | None:
-    """Return the content of run.json, if these members' vote is complete there."""
+    """Return the content of run.json, if these members' vote is complete there.
+
+    Raises:
+        RunError: the folder holds another run, which nothing is to be written to.
+    """
     if not storage.exists(storage.join(run_uri, "run.json")):
         return None
     run = read_run(run_uri)
-    same_members = run.get("identity", {}).get("source_sha256") == members.content_sha256()
+    if run.get("identity", {}).get("source_sha256") != members.content_sha256():
+        raise RunError(f"{run_uri} holds another run; choose another --output")
     same_vote = vote in (None, run.get("ensemble", {}).get("vote"))
-    return run if run.get("status") == "complete" and same_members and same_vote else None
+    return run if run.get("status") == "complete" and same_vote else None
 
 
 def _vote(

@@ -177,7 +177,11 @@ def test_a_vote_that_died_goes_on(
     assert content_hash(str(tmp_path / "vote")) == expected
 
 
-def test_a_folder_with_another_vote_is_left_alone(runs: list[str], tmp_path: Path) -> None:
+def test_a_folder_with_another_run_is_left_alone(runs: list[str], tmp_path: Path) -> None:
+    before = sorted(path.name for path in Path(runs[0]).iterdir())
+    with pytest.raises(RunError, match="bob holds another run; choose another --output"):
+        vote_on_runs(runs, runs[0])
+    assert sorted(path.name for path in Path(runs[0]).iterdir()) == before
     vote_on_runs(runs, str(tmp_path / "vote"))
     with pytest.raises(RunError, match="was made with another model_uri"):
         vote_on_runs(runs, str(tmp_path / "vote"), vote="soft")
