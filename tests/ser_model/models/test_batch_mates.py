@@ -93,11 +93,13 @@ def scores(
 
 
 def assert_equal(
-    actual: dict[str, tuple[float, ...]], expected: dict[str, tuple[float, ...]]
+    actual: dict[str, tuple[float, ...]],
+    expected: dict[str, tuple[float, ...]],
+    tolerance: float = TOLERANCE,
 ) -> None:
     assert actual.keys() == expected.keys()
     for segment_id, values in expected.items():
-        assert actual[segment_id] == pytest.approx(values, rel=0.0, abs=TOLERANCE), segment_id
+        assert actual[segment_id] == pytest.approx(values, rel=0.0, abs=tolerance), segment_id
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
@@ -154,4 +156,6 @@ def test_scores_are_those_of_the_plain_library_on_one_file_at_a_time(
         frames_TD = model.backbone.transformer(inputs).last_hidden_state[0]
         hidden = torch.tanh(model.head.dense(plain_pool(model, frames_TD)))
         expected[segment_id] = tuple(model.head.out_proj(hidden).tolist())
-    assert_equal(scores(model, items), expected)
+    # In a sum, the rounding of T frames adds up like the square root of T.
+    tolerance = TOLERANCE * max(1.0, len(frames_TD) ** 0.5 if pooling == "sum" else 1.0)
+    assert_equal(scores(model, items), expected, tolerance)
