@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from orchestration.ensembles.data import SearchData
 from orchestration.progress import Progress
-from ser_model.metrics.bootstrap import percentile_interval, poisson_weights, speaker_keys
+from ser_model.metrics.bootstrap import poisson_weights, speaker_keys
 from ser_model.metrics.choosing import corrected_best
 from ser_model.metrics.concordance import concordance_cc_of
+from ser_model.metrics.intervals import Scale, effective_speakers, speaker_interval
 from ser_model.metrics.moments import CoMoments, Floats
 from ser_model.metrics.recall import Confusion, accuracy_of, unweighted_average_recall_of
 from ser_model.schema import ConfigError
@@ -157,6 +158,9 @@ def _measure(
 ) -> tuple[list[Measured], float]:
     """Return the figures of each combination, and the corrected value of the best."""
     num_replicates = len(weights_RS) // 2
+    num_segments_R = weights_RS.astype(np.float64) @ np.bincount(data.speaker)
+    speakers = effective_speakers(num_segments_R[: num_replicates + 1], len(data.speakers))
+    scale = Scale.CORRELATION if data.choices is None else Scale.SHARE
     in_bag_CB = np.empty((len(combinations), num_replicates))
     out_of_bag_CB = np.empty_like(in_bag_CB)
     measured = []
@@ -166,7 +170,8 @@ def _measure(
         in_bag_CB[number] = chosen_by_R[1 : num_replicates + 1]
         out_of_bag_CB[number] = chosen_by_R[num_replicates + 1 :]
         figures = {
-            name: _figure(values_R[: num_replicates + 1]) for name, values_R in metrics.items()
+            name: _figure(values_R[: num_replicates + 1], speakers, scale)
+            for name, values_R in metrics.items()
         }
         measured.append(Measured(members=combination, figures=figures))
         if progress is not None:
@@ -174,9 +179,9 @@ def _measure(
     return measured, corrected_best(in_bag_CB, out_of_bag_CB)
 
 
-def _figure(values_B1: Floats) -> Figure:
-    low, high = percentile_interval(values_B1[1:])
-    return Figure(value=float(values_B1[0]), ci_low=float(low), ci_high=float(high))
+def _figure(values_B1: Floats, num_speakers: float, scale: Scale) -> Figure:
+    low, high = speaker_interval(values_B1, num_speakers, scale)
+    return Figure(value=float(values_B1[0]), ci_low=low, ci_high=high)
 
 
 def _best_first(measured: Sequence[Measured]) -> tuple[Measured, ...]:
