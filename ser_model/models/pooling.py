@@ -17,7 +17,8 @@ NUM_ATTENTION_FEATURES = 128
 """Width of the layer that weighs frames."""
 
 VARIANCE_FLOOR = 1e-8
-"""Added to variances: a segment of one frame has none, and roots have no slope at zero."""
+"""Lower variances count as this: a segment of one frame has none, and roots have no slope at zero.
+Not added to them: exporting to ONNX takes such a sum for the variance alone."""
 
 
 class Pooling(nn.Module):
@@ -83,7 +84,7 @@ def _statistics(hidden_BTD: Tensor, weight_BT1: Tensor) -> Tensor:
     hidden_BTD = hidden_BTD.masked_fill(weight_BT1 == 0.0, 0.0)
     mean_B1D = (weight_BT1 * hidden_BTD).sum(dim=1, keepdim=True)
     variance_BD = (weight_BT1 * (hidden_BTD - mean_B1D).square()).sum(dim=1)
-    return torch.cat([mean_B1D[:, 0], torch.sqrt(variance_BD + VARIANCE_FLOOR)], dim=1)
+    return torch.cat([mean_B1D[:, 0], torch.sqrt(variance_BD.clamp(min=VARIANCE_FLOOR))], dim=1)
 
 
 def _sum(hidden_BTD: Tensor, mask_BT: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ def pool_plainly(model: EmotionModel, frames_TD: torch.Tensor) -> torch.Tensor:
     mean = (weight_T1 * frames_TD).sum(dim=0)
     variance = (weight_T1 * frames_TD.square()).sum(dim=0) - mean.square()
     # 1e-8: a floor below which no variance falls.
-    return torch.cat([mean, (variance + 1e-8).sqrt()]).float()
+    return torch.cat([mean, variance.clamp(min=1e-8).sqrt()]).float()
 
 
 @pytest.fixture
