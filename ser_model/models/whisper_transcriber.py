@@ -83,8 +83,10 @@ def _model(checkpoint: Checkpoint, generation: bytes | None) -> Any:  # noqa: AN
     from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration
 
     try:
+        # Weights are float32, in whatever dtype they are stored.
+        stored = ("dtype", "torch_dtype")
         config = WhisperConfig.from_dict(
-            {**checkpoint.config, "dtype": "float32", "torch_dtype": None}
+            {name: value for name, value in checkpoint.config.items() if name not in stored}
         )
         config._attn_implementation = "sdpa"
         model: Any = WhisperForConditionalGeneration(config)

@@ -17,6 +17,7 @@ from orchestration.registry import register_model
 from orchestration.score_summary import ScoreSummary
 from orchestration.scoring import score
 from orchestration.segmenting import Segmenting
+from orchestration.transcribing import transcribe
 from pipelines.pack import pack
 from ser_model import storage
 from ser_model.manifest import read_manifest, write_manifest
@@ -201,6 +202,18 @@ def test_transcripts_from_elsewhere_stand_in_for_those_of_the_source(
         )
         again = score_here(manifest, tmp_path / "again", model, **texts)
         assert again.content_sha256 == expected.content_sha256
+
+
+def test_transcripts_of_a_run_are_read(tmp_path: Path, manifest: str, ctc_folder: Path) -> None:
+    silent = without_transcripts(manifest, tmp_path / "silent.parquet")
+    options = {"devices": "cpu", "local": True}
+    said = transcribe(silent, model_uri=str(ctc_folder), output=str(tmp_path / "said"), **options)
+    assert said.num_transcripts == len(TRANSCRIPTS)
+    model = write_model(tmp_path / "model", hears=False)
+    score_here(silent, tmp_path / "run", model, transcripts_uri=str(tmp_path / "said"))
+    predictions, rejections = rows_of(tmp_path / "run")
+    assert (len(predictions), rejections) == (len(TRANSCRIPTS), {})
+    assert len(set(predictions.values())) > 1, "it read different texts"
 
 
 def test_transcripts_that_do_not_fit_are_refused(tmp_path: Path, manifest: str) -> None:

@@ -61,10 +61,12 @@ def plain_ctc(folder: Path, prefix: str, rows: list[torch.Tensor]) -> list[str]:
     return texts
 
 
-def plain_whisper(folder: Path, rows: list[torch.Tensor], task: str = "transcribe") -> list[str]:
+def plain_whisper(
+    folder: Path, rows: list[torch.Tensor], task: str = "transcribe", **options: object
+) -> list[str]:
     """What model cards of Whisper do, for each 30 s of each file."""
     extract = transformers.WhisperFeatureExtractor.from_pretrained(folder)
-    model = transformers.WhisperForConditionalGeneration.from_pretrained(folder).eval()
+    model = transformers.WhisperForConditionalGeneration.from_pretrained(folder, **options).eval()
     tokeniser = transformers.WhisperTokenizer.from_pretrained(folder)
     texts = []
     for row in rows:
@@ -117,6 +119,25 @@ def test_whisper_never_translates(whisper_folder: Path, tmp_path: Path) -> None:
     number = json.loads((folder / "generation_config.json").read_text())["task_to_id"]["translate"]
     edit_json(folder / "generation_config.json", forced_decoder_ids=[[1, None], [2, number]])
     assert transcribe(folder, rows) == plain_whisper(whisper_folder, rows) != translated
+
+
+def test_files_of_whisper_as_they_are_on_the_hub(whisper_folder: Path, tmp_path: Path) -> None:
+    """Older ones hold half-precision weights, and repeat in config.json how to generate."""
+    folder = copied(whisper_folder, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    del config["dtype"]
+    (folder / "config.json").write_text(json.dumps(config))
+    number = json.loads((folder / "generation_config.json").read_text())["task_to_id"]
+    old = {"torch_dtype": "float16", "suppress_tokens": [3], "begin_suppress_tokens": [5]}
+    forced = [[1, None], [2, number["transcribe"]]]
+    edit_json(folder / "config.json", **old, max_length=24, forced_decoder_ids=forced)
+    edit_json(folder / "generation_config.json", suppress_tokens=[3], begin_suppress_tokens=[5])
+    weights = safetensors.torch.load_file(folder / "model.safetensors")
+    halves = {name: weight.half() for name, weight in weights.items()}
+    safetensors.torch.save_file(halves, folder / "model.safetensors", metadata={"format": "pt"})
+    rows = waveforms((16_000, 90_000))
+    expected = plain_whisper(folder, rows, dtype=torch.float32)
+    assert transcribe(folder, rows) == expected != plain_whisper(whisper_folder, rows)
 
 
 def test_pieces_of_whisper_in_several_goes_are_the_same(
