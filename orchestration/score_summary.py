@@ -84,10 +84,10 @@ class TranscribeSummary(RunSummary):
     word_errors: Mapping[str, WordErrors] | None
 
 
-def tell_speed(summary: RunSummary) -> list[str]:
-    """Return lines on what this call did, how fast, and what limited it."""
+def tell_speed(summary: RunSummary, verb: str) -> list[str]:
+    """Return lines on what this call did, how fast, and what limited it; `verb` is "score", say."""
     if not summary.num_scored_now:
-        return ["nothing was left to do: the run was complete"]
+        return [f"nothing was left to {verb}: the run was complete"]
     times = summary.times
     return [
         f"{summary.num_scored_now} of them now, in {summary.wall_s:.0f} s: "

@@ -65,4 +65,4 @@ def _text(summary: ScoreSummary) -> str:
         f"{summary.model_uri}, {summary.num_rejections} rejected"
     ]
     lines += [f"  {number} {reason}" for reason, number in summary.num_rejections_by_reason.items()]
-    return "\n".join([*lines, *tell_speed(summary), f"run: {summary.run}"])
+    return "\n".join([*lines, *tell_speed(summary, "score"), f"run: {summary.run}"])

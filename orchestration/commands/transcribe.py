@@ -84,7 +84,7 @@ def _text(summary: TranscribeSummary) -> str:
     ]
     lines += [f"  {number} by {name}" for name, number in summary.num_by_transcriber.items()]
     lines += [f"  {number} {reason}" for reason, number in summary.num_rejections_by_reason.items()]
-    lines += tell_speed(summary)
+    lines += tell_speed(summary, "transcribe")
     for transcriber, errors in (summary.word_errors or {}).items():
         lines += _error_lines(transcriber, errors)
     return "\n".join([*lines, f"run: {summary.run}"])
