@@ -4,13 +4,16 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from huggingface_hub import constants
 
 from orchestration.cli import main
 from orchestration.committed import committed_files, content_hash
 from orchestration.found_runs import find_run
 from orchestration.score_summary import TranscribeSummary
+from orchestration.transcriber_uris import resolve_transcriber
 from orchestration.transcribing import transcribe
 from ser_model import storage
 from ser_model.manifest import write_manifest
@@ -114,11 +117,33 @@ def test_one_and_two_workers_write_the_same(
     assert ray.content_sha256 == local.content_sha256
 
 
+def test_a_model_of_the_hub_is_pinned_to_its_commit(
+    ctc_writer: Callable[..., Path],
+    ctc_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "models--org--hears"
+    norms = {"feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False}
+    ctc_writer(repository / "snapshots" / commit, **norms)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    model = resolve_transcriber("hf:org/hears")
+    assert (model.uri, model.version) == (f"hf:org/hears@{commit}", f"org/hears@{commit[:12]}")
+    assert model.load().weights_sha256 == model.weights_sha256
+    assert model.weights_sha256 == resolve_transcriber(str(ctc_folder)).weights_sha256
+    vocabulary = repository / "snapshots" / commit / "vocab.json"
+    vocabulary.write_text(vocabulary.read_text().replace("'", "Z"))
+    with pytest.raises(ModelError, match="have changed since they were resolved"):
+        model.load()
+
+
 def test_audio_that_cannot_be_transcribed_is_rejected(
     ctc_folder: Path, tmp_path: Path, write_recording: Callable[..., str]
 ) -> None:
-    import numpy as np
-
     silence = np.zeros(16_000)
     write_recording(tmp_path / "silent.wav", samples=silence)
     write_recording(tmp_path / "short.wav", samples=silence[:399])
