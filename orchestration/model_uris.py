@@ -44,8 +44,8 @@ class ResolvedModel:
         version: short and unlike that of other models: "demo/3".
         weights_sha256: of the weights that were found; `load` accepts no others.
         location: of a version in the registry the folder of its files; else the URI itself.
-        config: of a single model, without its weights; None for an ensemble, and for models from
-            elsewhere (ONNX, the hub), of which none reads.
+        config: of a single model, without its weights; None for an ensemble, for ONNX files that do
+            not read and for models of the hub, of which none reads.
         ensemble: who votes how, if it is one.
         members: in the order of `ensemble`.
     """
@@ -232,8 +232,14 @@ def _resolve_on_hub(uri: str) -> ResolvedModel:
 def _resolve_onnx(uri: str) -> ResolvedModel:
     path = storage.local_path(uri.removeprefix(ONNX_SCHEME))
     pinned = uri if path is None else f"{ONNX_SCHEME}{path.absolute()}"
-    sha256 = load_onnx_model(pinned).weights_sha256
-    return ResolvedModel(uri=pinned, version=sha256[:12], weights_sha256=sha256, location=pinned)
+    model = load_onnx_model(pinned)
+    return ResolvedModel(
+        uri=pinned,
+        version=model.weights_sha256[:12],
+        weights_sha256=model.weights_sha256,
+        location=pinned,
+        config=model.config,
+    )
 
 
 def _resolve_folder(uri: str, *, may_be_ensemble: bool) -> ResolvedModel:

@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,9 +16,17 @@ from orchestration.model_uris import resolve_model
 from orchestration.scoring import score
 from ser_model import storage
 from ser_model.manifest import write_manifest
+from ser_model.models.base import ModelConfig, build_model
+from ser_model.models.cnn14 import Cnn14Config
+from ser_model.models.fusion import FusionConfig
+from ser_model.models.head import HeadConfig
+from ser_model.models.storage import save_model
+from ser_model.models.text_transformer_config import TextTransformerConfig
+from ser_model.models.tokeniser import make_tokeniser
 from ser_model.schema import DIMENSIONS, ModelError
 
 MODEL = "random:demo?seed=3"
+TRANSCRIPTS = ["so glad", "", "glad " * 1000, None, "so it is"]
 
 
 @pytest.fixture(scope="module")
@@ -58,19 +67,81 @@ def scores_of(run: str) -> pa.Table:
     return table.select(["segment_id", *DIMENSIONS])
 
 
-def test_a_file_scores_a_corpus_as_its_model(file: Path, tmp_path: Path, write_recording) -> None:
+def rejections_of(run: str) -> list[tuple[str, str]]:
+    rows = [
+        row for f in committed_files(run).rejections for row in storage.read_table(f).to_pylist()
+    ]
+    return sorted((row["segment_id"], row["reason"]) for row in rows)
+
+
+@pytest.fixture
+def manifest(tmp_path: Path, write_recording: Callable[..., str]) -> str:
     rows = []
-    for number in range(4):
+    for number, transcript in enumerate(TRANSCRIPTS):
         write_recording(str(tmp_path / f"{number}.wav"), duration_s=1.0 + number / 2, seed=number)
-        rows.append({"segment_id": str(number), "recording": f"{number}.wav"})
-    manifest = str(tmp_path / "manifest.jsonl")
-    write_manifest(manifest, pa.Table.from_pylist(rows))
+        rows.append(
+            {"segment_id": f"{number}", "recording": f"{number}.wav", "transcript": transcript}
+        )
+    path = str(tmp_path / "manifest.jsonl")
+    write_manifest(path, pa.Table.from_pylist(rows))
+    return path
+
+
+def assert_same_scores(manifest: str, model: str, file: Path, folder: Path) -> list[str]:
+    """Score with a model and with its file; return the segments that have scores."""
     tables = {}
-    for name, uri in {"torch": MODEL, "onnx": f"onnx:{file}"}.items():
-        output = str(tmp_path / name)
-        score(manifest, model_uri=uri, output=output, devices="cpu", local=True)
-        tables[name] = scores_of(output)
-    assert tables["onnx"]["segment_id"].to_pylist() == ["0", "1", "2", "3"]
+    for name, uri in {"torch": model, "onnx": f"onnx:{file}"}.items():
+        run = str(folder / name)
+        score(manifest, model_uri=uri, output=run, devices="cpu", local=True, max_rejected=1.0)
+        tables[name] = scores_of(run)
+    assert rejections_of(str(folder / "onnx")) == rejections_of(str(folder / "torch"))
+    assert tables["onnx"]["segment_id"] == tables["torch"]["segment_id"]
     for dimension in DIMENSIONS:
         differences = pc.abs(pc.subtract(tables["torch"][dimension], tables["onnx"][dimension]))
         assert pc.max(differences).as_py() < 1e-4
+        assert pc.stddev(tables["onnx"][dimension]).as_py() > 1e-3
+    return tables["onnx"]["segment_id"].to_pylist()
+
+
+def test_a_file_scores_a_corpus_as_its_model(file: Path, tmp_path: Path, manifest: str) -> None:
+    segments = assert_same_scores(manifest, MODEL, file, tmp_path)
+    assert segments == ["0", "1", "2", "3", "4"]
+
+
+def write_model_that_reads(folder: Path, *, hears: bool, missing: str) -> str:
+    text = TextTransformerConfig(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        vocab_size=100,
+        max_position_embeddings=32,
+        max_tokens=32,
+        missing_transcript=missing,
+    )
+    config = ModelConfig(
+        task="dimensions",
+        targets=DIMENSIONS,
+        backbone=Cnn14Config(channels=(4, 8), num_pools=2) if hears else text,
+        pooling="mean",
+        head=HeadConfig(num_hidden=8),
+        fusion=FusionConfig(kind="concatenation", text=text) if hears else None,
+    )
+    tokeniser = make_tokeniser([text for text in TRANSCRIPTS if text], vocab_size=100)
+    save_model(build_model(config, 0, tokeniser), str(folder))
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("hears", "missing"),
+    [(False, "reject"), pytest.param(True, "empty", marks=pytest.mark.slow)],
+)
+def test_a_file_that_reads_scores_a_corpus_by_itself(
+    tmp_path: Path, manifest: str, hears: bool, missing: str
+) -> None:
+    model = write_model_that_reads(tmp_path / "model", hears=hears, missing=missing)
+    file = tmp_path / "reads.onnx"
+    exported = export_model(model, str(file))
+    assert (exported.uses_text, exported.needs_transcript) == (True, missing == "reject")
+    segments = assert_same_scores(manifest, model, file, tmp_path)
+    assert segments == (["0", "1", "2", "4"] if missing == "reject" else ["0", "1", "2", "3", "4"])
