@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.audit_config import AuditSummary, is_judged
 from ser_model import storage
-from ser_model.schema import SUPPRESSED
+from ser_model.schema import DIMENSIONS, SUPPRESSED
 
 Row = Mapping[str, Any]
 
@@ -55,6 +55,7 @@ def audit_text(summary: AuditSummary) -> str:
         lines += [f"model {model[0]}, {model[1]}: {counts['matched']} segments audited"]
         lines += _headlines(of_model)
         lines += _gaps(of_model, margins)
+        lines += _speakers(of_model)
         lines += _residuals(of_model)
         lines += [_join(counts)]
     lines += [f"note: {note}" for note in summary.audit["notes"]]
@@ -123,6 +124,25 @@ def _gender_scores(rows: Sequence[Row]) -> list[str]:
         return []
     values = ", ".join(f"{row['target']} {_number(row['value'])}" for row in scores)
     return [f"  gender fairness score (CCC of female minus CCC of male speakers): {values}"]
+
+
+def _speakers(rows: Sequence[Row]) -> list[str]:
+    by_metric = {
+        (row["metric"], row["target"]): row for row in rows if row["metric"].startswith("speaker_")
+    }
+    lines = []
+    for target in DIMENSIONS:
+        quantiles = [
+            by_metric.get((f"speaker_concordance_cc_{label}", target))
+            for label in ("p05", "p50", "p95")
+        ]
+        shown = [_number(row["value"]) for row in quantiles if row is not None]
+        if quantiles[0] is not None and quantiles[0]["value"] is not None:
+            lines.append(
+                f"  speakers' CCC of {target}: middle {shown[1]}, 5 % below {shown[0]}, "
+                f"5 % above {shown[2]} ({quantiles[0]['num_speakers']} speakers)"
+            )
+    return lines
 
 
 def _residuals(rows: Sequence[Row]) -> list[str]:

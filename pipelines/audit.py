@@ -2,10 +2,11 @@
 
     predictions --+
                   +-- JoinMetadata -- sum_up_speakers -- bootstrap_speakers -- compare_slices
-    metadata -----+        |                |                   |                   |
-                        ledger          densities     speakers, confusion      judge_family
-                                                                                    |
-                                                                               statistics
+    metadata -----+        |                |               |         |             |
+                        ledger          densities      confusion  summarise    judge_family
+                                                                   _speakers        |
+                                                                      |         statistics
+                                                                   speakers
 
 Rows are read once. What follows the join is the size of speakers and slices, not of segments. The
 number of partitions is fixed, and whatever is summed is summed in the order of the partitions, so
@@ -31,7 +32,7 @@ from pipelines.runner import open_pipeline
 from pipelines.transforms.bootstrapping import (
     CONFUSIONS,
     LABELLED,
-    SPEAKER_STATISTICS,
+    WHOLE_SPEAKERS,
     bootstrap_speakers,
 )
 from pipelines.transforms.comparing import compare_slices
@@ -44,6 +45,7 @@ from pipelines.transforms.reading import (
     read_metadata_rows,
     read_predictions,
 )
+from pipelines.transforms.speaker_statistics import SUMMARIES, summarise_speakers
 from pipelines.transforms.speakers import DENSITIES, sum_up_speakers
 from pipelines.transforms.writing import TABLES, write_kind
 from ser_model import storage
@@ -123,7 +125,7 @@ def _build(
         | "GatherSpeakers" >> beam.GroupByKey()
         | "BootstrapSpeakers"
         >> beam.FlatMap(bootstrap_speakers, config).with_outputs(
-            SPEAKER_STATISTICS, CONFUSIONS, LABELLED, main="totals"
+            WHOLE_SPEAKERS, CONFUSIONS, LABELLED, main="totals"
         )
     )
     compared = (
@@ -131,14 +133,21 @@ def _build(
         | "GatherSlices" >> beam.GroupByKey()
         | "CompareSlices" >> beam.FlatMap(compare_slices, config)
     )
+    speakers = (
+        totals[WHOLE_SPEAKERS]
+        | "GatherTargets" >> beam.GroupByKey()
+        | "SummariseSpeakers"
+        >> beam.FlatMap(summarise_speakers).with_outputs(SUMMARIES, main="rows")
+    )
+    found = (compared, speakers[SUMMARIES]) | "AllStatistics" >> beam.Flatten()
     statistics = (
-        {STATISTICS_SIDE: compared, PERMUTATIONS_SIDE: _permute(totals[LABELLED], config)}
+        {STATISTICS_SIDE: found, PERMUTATIONS_SIDE: _permute(totals[LABELLED], config)}
         | "GatherFamilies" >> beam.CoGroupByKey()
         | "JudgeGaps" >> beam.Map(judge_family, config)
     )
     tables = {
         "statistics": [statistics],
-        "speakers": [totals[SPEAKER_STATISTICS]],
+        "speakers": [speakers.rows],
         "confusion": [totals[CONFUSIONS]],
         "densities": [sums[DENSITIES]],
         "ledger": [read[LEDGER], join[LEDGER]],

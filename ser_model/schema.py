@@ -252,9 +252,13 @@ SPEAKERS = pa.schema(
         pa.field("condition", _STRING, nullable=False),
         pa.field("speaker_id", _STRING, nullable=False),
         *_STATISTIC,
+        pa.field("shrunk_value", pa.float64()),
+        pa.field("shrunk_low", pa.float64()),
+        pa.field("shrunk_high", pa.float64()),
     ]
 )
-"""The same by speaker."""
+"""The same by speaker; `shrunk_...` is drawn towards the mean of all speakers, the more the fewer
+segments there are."""
 
 PROBE_SEGMENTS = pa.schema(
     [

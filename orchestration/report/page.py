@@ -20,7 +20,14 @@ from orchestration.report.provenance import (
     read_provenance,
 )
 from orchestration.report.residuals import ResidualPanel, residual_panel
-from orchestration.report.speakers import SpeakerPanel, pick_metric, speaker_panel
+from orchestration.report.speakers import (
+    AGREEMENT,
+    SpeakerPanel,
+    SpeakerSummary,
+    pick_metric,
+    speaker_panel,
+    speaker_summaries,
+)
 from orchestration.report.verdict import Light, Verdict, headline_rows, judge, summarise
 from ser_model.metrics.bins import QUARTERS
 from ser_model.schema import CLEAN, DIMENSIONS, RunError
@@ -83,6 +90,8 @@ class Section:
         densities: truth against prediction, by dimension.
         fairness: comparisons of groups, by metadata column.
         speakers: sorted speakers, by target.
+        summaries: what speakers say together, by dimension.
+        agreements: how far this model and others agree on who is predicted well.
         residuals: truth minus prediction of dimensions, or None.
     """
 
@@ -96,6 +105,8 @@ class Section:
     densities: tuple[tuple[str, DensityFigure], ...]
     fairness: tuple[ColumnPanel, ...]
     speakers: tuple[SpeakerPanel, ...]
+    summaries: tuple[SpeakerSummary, ...]
+    agreements: tuple[Statistic, ...]
     residuals: ResidualPanel | None
 
 
@@ -197,6 +208,8 @@ def _section(
         densities=tuple(_densities(_of_pair(folder.densities, row))),
         fairness=tuple(column_panels(statistics)),
         speakers=tuple(_speaker_panels(_of_pair(folder.speakers, row), overall)),
+        summaries=speaker_summaries(statistics),
+        agreements=tuple(s for s in statistics if s.metric == AGREEMENT),
         residuals=residual_panel(statistics),
     )
 

@@ -11,6 +11,7 @@ import jinja2
 from orchestration.report import wording
 from orchestration.report.audit_folder import read_audit
 from orchestration.report.page import Page, build_page
+from orchestration.report.speakers import SUMMARY_METRICS
 from orchestration.report.verdict import WANTED, Verdict
 from ser_model import storage
 
@@ -92,5 +93,7 @@ def _environment() -> jinja2.Environment:
         value_of=wording.value_of,
         zip=zip,
     )
-    environment.globals.update(max_findings=MAX_FINDINGS, wanted=WANTED)
+    environment.globals.update(
+        max_findings=MAX_FINDINGS, wanted=WANTED, summary_names=tuple(SUMMARY_METRICS.values())
+    )
     return environment

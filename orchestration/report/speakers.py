@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from orchestration.report import wording
+from orchestration.report.audit_folder import Statistic
 from orchestration.report.figures import CaterpillarFigure, caterpillar_figure
 
 MAX_PLOTTED = 200
@@ -26,6 +28,34 @@ class Speaker:
     ci_high: float | None
     num_segments: int
     reason: str | None
+    shrunk_value: float | None
+    shrunk_low: float | None
+    shrunk_high: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakerSummary:
+    """What all speakers of a model say together of a target.
+
+    Attributes:
+        target: arousal, dominance or valence.
+        cells: by SUMMARY_METRICS the statistic, or None.
+    """
+
+    target: str
+    cells: tuple[Statistic | None, ...]
+
+
+SUMMARY_METRICS = {
+    "speaker_average_mean_absolute_error": "MAE of speakers' means",
+    "speaker_ranking": "Ranking of speakers",
+    "speaker_concordance_cc_p05": "CCC, 5th percentile",
+    "speaker_concordance_cc_p50": "CCC, median",
+    "speaker_concordance_cc_p95": "CCC, 95th percentile",
+    "speaker_mean_absolute_error_tail_share": "MAE of the worst tenth",
+    "speaker_bias_spread": "Spread of bias",
+}
+AGREEMENT = "speaker_agreement"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +135,18 @@ def speaker_panel(
     )
 
 
+def speaker_summaries(statistics: Iterable[Statistic]) -> tuple[SpeakerSummary, ...]:
+    """Return a line for each dimension of one model and condition."""
+    rows = {(s.target, s.metric): s for s in statistics if s.slice_by == ""}
+    return tuple(
+        SpeakerSummary(
+            target=target, cells=tuple(rows.get((target, metric)) for metric in SUMMARY_METRICS)
+        )
+        for target in wording.TARGETS
+        if any((target, metric) in rows for metric in SUMMARY_METRICS)
+    )
+
+
 def pick_metric(table: pa.Table, target: str, metrics: Sequence[str]) -> str | None:
     """Return the first of `metrics` that any speaker has a row of for `target`."""
     of_target = table.filter(pc.equal(table.column("target"), target))
@@ -129,6 +171,9 @@ def _speaker(table: pa.Table, index: int) -> Speaker:
         ci_high=_finite(row["ci_high"]),
         num_segments=row["num_segments"],
         reason=row["reason"],
+        shrunk_value=_finite(row.get("shrunk_value")),
+        shrunk_low=_finite(row.get("shrunk_low")),
+        shrunk_high=_finite(row.get("shrunk_high")),
     )
 
 

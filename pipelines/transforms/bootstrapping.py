@@ -10,7 +10,7 @@ Shape suffixes: B1 the estimate and the replicates, S speakers, K emotions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,6 @@ from apache_beam.pvalue import TaggedOutput
 from numpy.typing import NDArray
 
 from pipelines.audit_config import AuditConfig
-from pipelines.transforms.metric_values import metric_values
 from pipelines.transforms.speakers import SPEAKER_SUMS, merge_speakers, sums_of
 from pipelines.transforms.tables import (
     CONFUSION_ROWS,
@@ -36,14 +35,14 @@ from ser_model.metrics.bootstrap import poisson_weights, speaker_keys
 from ser_model.metrics.dimension_sums import DimensionSums
 from ser_model.metrics.moments import Floats
 from ser_model.metrics.recall import Confusion
-from ser_model.schema import SPEAKERS
 
 SPEAKERS_PER_BLOCK = 1024
 """Speakers whose weights are in memory at a time: 8 MB at 1000 replicates. A constant, because the
 order of a sum is part of the bytes."""
 
-SPEAKER_STATISTICS = "speakers"
-"""Name of the side output that carries rows of schema.SPEAKERS."""
+WHOLE_SPEAKERS = "whole_speakers"
+"""Name of the side output that carries merged SPEAKER_SUMS over all segments, by condition and
+target."""
 
 CONFUSIONS = "confusion"
 """Name of the side output that carries CONFUSION_ROWS."""
@@ -89,16 +88,17 @@ def bootstrap_speakers(
         config: seed and number of replicates, and where margins come from.
 
     Yields:
-        The totals of each slice by what it is compared within; for SPEAKER_STATISTICS the
-        statistics of each speaker; for CONFUSIONS the confusion of all of them; for LABELLED,
-        where margins are by permutation, the speakers' sums by model and condition.
+        The totals of each slice by what it is compared within; for WHOLE_SPEAKERS the sums of
+        each speaker; for CONFUSIONS the confusion of all of them; for LABELLED, where margins are
+        by permutation, the speakers' sums in all slices by model and condition.
     """
     partition, batches = element
     sums = merge_speakers(to_table(batches, SPEAKER_SUMS))
-    yield TaggedOutput(SPEAKER_STATISTICS, speaker_statistics(sums))
+    overall = sums.filter(pc.equal(sums["slice_by"], "")).combine_chunks()
+    yield from _by_key(overall, ("condition", "target"), WHOLE_SPEAKERS)
     yield TaggedOutput(CONFUSIONS, confusion_rows(sums))
     if config.margins_from == "permutation":
-        yield from _labelled(sums)
+        yield from _by_key(sums, ("model_version", "condition"), LABELLED)
     first_rows, groups = group_rows(sums, ("model_version", "condition", "slice_by", "target"))
     for group in range(len(first_rows)):
         compared = sums.take(pa.array(np.flatnonzero(groups == group))).combine_chunks()
@@ -107,12 +107,12 @@ def bootstrap_speakers(
             yield (head["model_version"], head["condition"], head["slice_by"]), totals
 
 
-def _labelled(sums: pa.Table) -> Iterator[TaggedOutput[Any, Any]]:
-    first_rows, groups = group_rows(sums, ("model_version", "condition"))
-    for group, first_row in enumerate(first_rows):
-        key = tuple(sums[name][int(first_row)].as_py() for name in ("model_version", "condition"))
+def _by_key(sums: pa.Table, names: Sequence[str], side: str) -> Iterator[TaggedOutput[Any, Any]]:
+    first_rows, groups = group_rows(sums, names)
+    for group, first_row in enumerate(first_rows.tolist()):
+        key = tuple(sums[name][first_row].as_py() for name in names)
         rows = sums.take(pa.array(np.flatnonzero(groups == group)))
-        yield TaggedOutput(LABELLED, (key, to_batch(rows)))
+        yield TaggedOutput(side, (key, to_batch(rows)))
 
 
 def _slice_totals(compared: pa.Table, partition: int, config: AuditConfig) -> Iterator[SliceTotals]:
@@ -192,12 +192,12 @@ def _weighted_confusion(
     weights_B1S: NDArray[Any],
 ) -> Confusion:
     """Weigh pairs of emotions: `rows` counts one pair of one speaker each."""
-    classes, counts_SKK = _confusions(rows, speaker, weights_B1S.shape[1])
+    classes, counts_SKK = confusions(rows, speaker, weights_B1S.shape[1])
     flat = weights_B1S.astype(np.float64) @ counts_SKK.reshape(len(counts_SKK), -1)
     return Confusion(classes=classes, counts=flat.reshape(-1, len(classes), len(classes)))
 
 
-def _confusions(
+def confusions(
     rows: pa.Table, group: NDArray[np.intp], num_groups: int
 ) -> tuple[tuple[str, ...], Floats]:
     """Return the classes and the confusion [num_groups, K, K] of each group of rows."""
@@ -221,49 +221,3 @@ def confusion_rows(sums: pa.Table) -> pa.RecordBatch:
     counted = sums.filter(is_wanted).group_by(names, use_threads=False).aggregate([("n", "sum")])
     renamed = counted.rename_columns([*names, "num_segments"])
     return to_batch(renamed.select(CONFUSION_ROWS.names).cast(CONFUSION_ROWS))
-
-
-def speaker_statistics(sums: pa.Table) -> pa.RecordBatch:
-    """Return the rows of schema.SPEAKERS: the metrics of every speaker, over all segments.
-
-    Bins of the scale are left out: a speaker has too few segments for them.
-
-    Args:
-        sums: merged SPEAKER_SUMS.
-    """
-    names = ("model_version", "condition", "speaker_id", "target")
-    overall = sums.filter(pc.equal(sums["slice_by"], "")).combine_chunks()
-    first_rows, groups = group_rows(overall, names)
-    heads = overall.select(names).take(pa.array(first_rows)).to_pylist()
-    rows = []
-    for is_emotion in (False, True):
-        wanted = [g for g, head in enumerate(heads) if (head["target"] == "emotion") == is_emotion]
-        if not wanted:
-            continue
-        in_wanted = np.flatnonzero(np.isin(groups, wanted))
-        part = overall.take(pa.array(in_wanted)).combine_chunks()
-        number = np.searchsorted(wanted, groups[in_wanted])
-        if is_emotion:
-            classes, counts = _confusions(part, number, len(wanted))
-            state: State = Confusion(classes=classes, counts=counts)
-            num_segments = state.num_segments
-        else:
-            state = sums_of(part).merge_groups(number, len(wanted))
-            num_segments = state.num_segments
-        for metric in metric_values(state, of_bins=False):
-            for index, group in enumerate(wanted):
-                value = metric.values[index]
-                has_value = bool(np.isfinite(value))
-                if not has_value and metric.is_of_class:
-                    continue  # a speaker who never says it, or is never heard so
-                rows.append(
-                    {
-                        **heads[group],
-                        "metric": metric.name,
-                        "value": float(value) if has_value else None,
-                        "num_segments": int(num_segments[index]),
-                        "num_speakers": 1,
-                        "reason": "fewer than 2 speakers" if has_value else metric.why_undefined,
-                    }
-                )
-    return pa.RecordBatch.from_pylist(rows, schema=SPEAKERS)

@@ -51,6 +51,10 @@ ROWS = [
     statistic("gender_fairness_score", 0.04, "sex", "sex=female-sex=male"),
     statistic("concordance_cc", None, "accent", "accent=welsh", **TOO_SMALL),
     statistic("concordance_cc_gap", None, "accent", "accent=welsh-rest", **TOO_SMALL),
+    *(
+        statistic(f"speaker_concordance_cc_{label}", value, num_speakers=7)
+        for label, value in (("p05", 0.2), ("p50", 0.6), ("p95", 0.9))
+    ),
     statistic("residual_slope", 0.3),
     statistic("residual_mean", 0.1, "accent", "accent=scottish", p_adjusted=0.01),
     statistic("residual_mean", 0.0, "accent", "accent=english", p_adjusted=0.8),
@@ -84,6 +88,7 @@ def test_the_summary_for_people():
         "  2 of 3 gaps are shown: 1 fail, 1 inconclusive, 1 suppressed",
         "  gender fairness score (CCC of female minus CCC of male speakers): arousal 0.040",
         "  not shown: accent=welsh, fewer than 3 speakers",
+        "  speakers' CCC of arousal: middle 0.600, 5 % below 0.200, 5 % above 0.900 (7 speakers)",
         "  slope of truth minus prediction on the truth (1: predictions do not follow): "
         "arousal 0.300",
         "  mean residual differs from 0 in 1 of 2 groups and dimensions",

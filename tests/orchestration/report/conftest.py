@@ -58,6 +58,9 @@ def dimension_rows(rng: np.random.Generator, **pair: object) -> Iterable[dict]:
         yield row("mean_squared_error", rng.uniform(0.01, 0.02), 0.004, **at)
         yield row("mean_absolute_error", rng.uniform(0.08, 0.1), 0.01, **at)
         yield row("bias", rng.uniform(-0.02, 0.02), 0.01, **at)
+        yield row("speaker_average_mean_absolute_error", 0.0567, 0.01, num_speakers=12, **at)
+        for metric in ("concordance_cc_p05", "concordance_cc_p50", "concordance_cc_p95"):
+            yield row(f"speaker_{metric}", 0.456, reason="no interval is computed", **at)
         yield row("residual_slope", 0.345, 0.05, **at)
         yield row("residual_intercept", -0.2, 0.05, **at)
         for by, names in (("accent", ACCENTS), ("sex", SEXES)):
@@ -121,6 +124,8 @@ def speaker_table(
         made = row(metric, 0.5, target=target, num_segments=34, num_speakers=1, **pair)
         columns = {field: [made.get(field)] * num for field in SPEAKERS.names}
         columns |= {"value": values, "ci_low": values - 0.12, "ci_high": values + 0.12}
+        columns |= {"shrunk_value": values / 2 + 0.3, "shrunk_low": values / 2 + 0.2}
+        columns |= {"shrunk_high": values / 2 + 0.4}
         columns |= {"speaker_id": [name.format(index) for index in range(num)]}
         columns |= {"reason": ["no variance", *[None] * (num - 1)]}
         parts.append(pa.table(columns, schema=SPEAKERS))

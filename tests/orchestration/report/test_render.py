@@ -5,13 +5,15 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from orchestration.report.render import render_report
 from orchestration.report.wording import DASH, MINUS, number
 from ser_model import storage
-from ser_model.schema import RunError
+from ser_model.schema import STATISTICS, RunError
 
+SHRUNK = ("shrunk_value", "shrunk_low", "shrunk_high")
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 """Elements without an end tag."""
 
@@ -76,7 +78,8 @@ def numbers_of(folder: str) -> set[float]:
     for name in ("statistics.parquet", "speakers.parquet"):
         table = storage.read_table(storage.join(folder, name))
         columns = ("value", "ci_low", "ci_high", "p_value", "p_adjusted")
-        for column in (*columns, "margin", "minimum_detectable_effect"):
+        names = (*columns, "margin", "minimum_detectable_effect", *SHRUNK)
+        for column in (column for column in names if column in table.column_names):
             numbers |= set(table.column(column).drop_null().to_pylist())
     return numbers
 
@@ -322,3 +325,22 @@ def test_residuals_stand_by_stratum_with_both_tests(make_audit) -> None:
     assert "american 160 .031" in words
     assert ".876 .012" in words
     assert "To which side it errs" not in Page(rendered(make_audit("emotion", name="e"))).words
+
+
+def test_speakers_are_summed_up_and_shrunk(make_audit) -> None:
+    words = Page(rendered(make_audit())).words
+    assert f"Arousal 12 .057 .047 to .067 {DASH} .456 .456 .456 {DASH} {DASH}" in words
+    assert "Shrunk, 95% interval" in words
+    assert "Do models agree" not in words
+
+
+def test_agreement_of_models_is_shown(make_audit) -> None:
+    folder = make_audit()
+    uri = storage.join(folder, "statistics.parquet")
+    rows = storage.read_table(uri).to_pylist()
+    pair = {"slice_by": "model_version", "slice": "model_version=3-model_version=4"}
+    rows.append({**rows[0], **pair, "metric": "speaker_agreement", "value": 0.654})
+    storage.write_table(uri, pa.Table.from_pylist(rows, schema=STATISTICS))
+    words = Page(rendered(folder)).words
+    assert "Do models agree on who is predicted well?" in words
+    assert "model_version=3-model_version=4 , arousal: .654" in words
