@@ -44,6 +44,7 @@ def audit_runs(
     margins: Mapping[str, float | None] = DEFAULT_MARGINS,
     margins_from: str = "given",
     minimums: Minimums | None = None,
+    speaker_draws: bool = False,
     beam_options: Sequence[str] = (),
     provenance: Mapping[str, object] | None = None,
 ) -> AuditSummary:
@@ -63,6 +64,7 @@ def audit_runs(
         margins: largest gap that passes, by metric; None tests it against 0.
         margins_from: "given" or "permutation".
         minimums: below them a slice is suppressed; None for the defaults.
+        speaker_draws: whether the papers' figure on speakers is wanted.
         beam_options: options of Beam, as on its command line.
         provenance: what audit.json is to say besides, for example of the corpus.
 
@@ -82,6 +84,7 @@ def audit_runs(
         margins=dict(margins),
         margins_from=margins_from,
         minimums=minimums or Minimums(),
+        speaker_draws=speaker_draws,
     )
     identity = {
         **options.to_json(),

@@ -45,6 +45,7 @@ from pipelines.transforms.reading import (
     read_metadata_rows,
     read_predictions,
 )
+from pipelines.transforms.speaker_draws import draw_speakers, spread_speakers
 from pipelines.transforms.speaker_statistics import SUMMARIES, summarise_speakers
 from pipelines.transforms.speakers import DENSITIES, sum_up_speakers
 from pipelines.transforms.writing import TABLES, write_kind
@@ -147,7 +148,7 @@ def _build(
     )
     tables = {
         "statistics": [statistics],
-        "speakers": [speakers.rows],
+        "speakers": [speakers.rows, *_draw(join.joined, config)],
         "confusion": [totals[CONFUSIONS]],
         "densities": [sums[DENSITIES]],
         "ledger": [read[LEDGER], join[LEDGER]],
@@ -172,6 +173,14 @@ def _permute(labelled: PCollection[Any], config: AuditConfig) -> PCollection[Any
     gathered = labelled | "GatherLabelled" >> beam.GroupByKey()
     permuted: PCollection[Any] = gathered | "PermuteSpeakers" >> beam.Map(permute_speakers, config)
     return permuted
+
+
+def _draw(joined: PCollection[Any], config: AuditConfig) -> list[PCollection[Any]]:
+    if not config.speaker_draws:
+        return []
+    rows = joined | "SpreadSpeakers" >> beam.FlatMap(spread_speakers, NUM_PARTITIONS)
+    gathered = rows | "GatherSegments" >> beam.GroupByKey()
+    return [gathered | "DrawSpeakers" >> beam.FlatMap(draw_speakers, config.seed)]
 
 
 def _tag(kind: str, batch: pa.RecordBatch) -> tuple[str, pa.RecordBatch]:

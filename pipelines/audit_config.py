@@ -66,6 +66,7 @@ class AuditConfig:
             A metric of classes or bins ("recall") stands for all of them.
         margins_from: one of MARGINS.
         minimums: below them a slice is suppressed.
+        speaker_draws: whether the papers' figure on speakers is wanted (see `speaker_draws`).
     """
 
     slices: tuple[tuple[str, ...], ...] = ()
@@ -76,6 +77,7 @@ class AuditConfig:
     margins: Mapping[str, float | None] = field(default_factory=lambda: dict(DEFAULT_MARGINS))
     margins_from: str = "given"
     minimums: Minimums = Minimums()
+    speaker_draws: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be computed."""
@@ -98,6 +100,7 @@ class AuditConfig:
             "margins_from": self.margins_from,
             "min_segments": self.minimums.segments,
             "min_speakers": self.minimums.speakers,
+            "speaker_draws": self.speaker_draws,
             "significance": SIGNIFICANCE,
             "schema_version": SCHEMA_VERSION,
         }

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from orchestration.report.wording import HEADLINE_METRICS
+from orchestration.report.wording import DRAWS_METRIC, HEADLINE_METRICS
 from ser_model import storage
 from ser_model.schema import SPEAKERS, STATISTICS, RunError
 
@@ -121,7 +121,7 @@ def _statistics(table: pa.Table) -> tuple[Statistic, ...]:
 def _headline_rows(uri: str) -> pa.Table:
     # Batch by batch: a corpus with millions of speakers has ten rows and more for each of them.
     data = _read_bytes(uri, SPEAKERS_FILE)
-    wanted = pa.array(sorted(set(HEADLINE_METRICS)))
+    wanted = pa.array(sorted({*HEADLINE_METRICS, DRAWS_METRIC}))
     try:
         file = pq.ParquetFile(io.BytesIO(data))
         _check_columns(uri, SPEAKERS_FILE, file.schema_arrow.names, SPEAKERS.names)

@@ -240,13 +240,19 @@ def _speaker_panels(table: pa.Table, overall: Sequence[Statistic]) -> Iterable[S
     if table.num_rows == 0:
         return
     for target in wording.TARGETS:
-        metric = pick_metric(table, target, wording.HEADLINE_METRICS)
-        if metric is None:
-            continue
-        values = (s.value for s in overall if (s.target, s.metric) == (target, metric))
-        panel = speaker_panel(table, target=target, metric=metric, reference=next(values, None))
-        if panel is not None:
-            yield panel
+        for metrics in (wording.HEADLINE_METRICS, (wording.DRAWS_METRIC,)):
+            metric = pick_metric(table, target, metrics)
+            if metric is not None:
+                yield from _speaker_panel(table, overall, target, metric)
+
+
+def _speaker_panel(
+    table: pa.Table, overall: Sequence[Statistic], target: str, metric: str
+) -> Iterable[SpeakerPanel]:
+    values = (s.value for s in overall if (s.target, s.metric) == (target, metric))
+    panel = speaker_panel(table, target=target, metric=metric, reference=next(values, None))
+    if panel is not None:
+        yield panel
 
 
 def _bin_panel(by_metric: Mapping[str, Statistic]) -> BinPanel | None:

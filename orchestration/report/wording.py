@@ -13,10 +13,14 @@ HEADLINE_METRICS = ("concordance_cc", "unweighted_average_recall", "accuracy")
 """The metrics that a verdict rests on, the preferred one first: CCC of a dimension; of an emotion
 UAR, or accuracy for speakers where no UAR stands."""
 
+DRAWS_METRIC = "concordance_cc_of_draws"
+"""The figure of Wagner et al. 2023 on speakers, where the audit has it."""
+
 MAX_NAME_LENGTH = 64
 
 _LABELS = {
     "concordance_cc": "CCC",
+    "concordance_cc_of_draws": "CCC of 1000 draws of 200",
     "pearson_cc": "PCC",
     "mean_squared_error": "MSE",
     "mean_absolute_error": "MAE",

@@ -229,9 +229,24 @@ def strict(corpus, tmp_path_factory):
         strata=(("sex",),),
         margins_from="permutation",
         minimums=Minimums(segments=60, speakers=3),
+        speaker_draws=True,
     )
     files = corpus.files[:2]
-    return run_audit(corpus, tmp_path_factory.mktemp("strict"), files=files, config=config)
+    with pytest.MonkeyPatch.context() as patch:  # no speaker here has 200 segments
+        patch.setattr("pipelines.transforms.speaker_draws.SEGMENTS_PER_DRAW", 15)
+        return run_audit(corpus, tmp_path_factory.mktemp("strict"), files=files, config=config)
+
+
+def test_the_papers_figure_stands_beside_the_other_metrics_of_speakers(strict, audited):
+    found = rows_of(strict, "speakers", metric="concordance_cc_of_draws", target="arousal")
+    counts = {
+        row["speaker_id"]: row["num_segments"]
+        for row in rows_of(strict, "speakers", metric="concordance_cc", target="arousal")
+    }
+    large = {name for name, count in counts.items() if count >= 15 and name != "(missing)"}
+    assert {row["speaker_id"] for row in found} == large
+    assert 0 < len(large) < len(counts)
+    assert rows_of(audited, "speakers", metric="concordance_cc_of_draws") == []
 
 
 def test_suppressed_slices_are_listed_and_the_counts_still_add_up(strict):

@@ -128,7 +128,7 @@ def run_command(monkeypatch):
 def test_the_options_reach_the_audit(run_command):
     words = ["r1", "r2", "--metadata", "m.csv", "--output", "out", "--slice", "sex,accent"]
     words += ["--margin", "bias=.1", "--margins", "permutation", "--min-segments", "5"]
-    words += ["--min-speakers", "4", "--stratum", "act"]
+    words += ["--min-speakers", "4", "--stratum", "act", "--speaker-draws"]
     words += ["--slice", "sex", "--seed", "3", "--truth-range", "1:7", "--replicates", "50"]
     _, (args, options) = run_command(*words)
     assert args == (["r1", "r2"], "m.csv", "out")
@@ -141,6 +141,7 @@ def test_the_options_reach_the_audit(run_command):
         "margins": {**DEFAULT_MARGINS, "bias": 0.1},
         "margins_from": "permutation",
         "minimums": Minimums(segments=5, speakers=4),
+        "speaker_draws": True,
         "beam_options": ("--direct_num_workers=2",),
     }
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 
 from orchestration.report.render import render_report
-from orchestration.report.wording import DASH, MINUS, number
+from orchestration.report.wording import DASH, DRAWS_METRIC, MINUS, number
 from ser_model import storage
-from ser_model.schema import STATISTICS, RunError
+from ser_model.schema import SPEAKERS, STATISTICS, RunError
 
 SHRUNK = ("shrunk_value", "shrunk_low", "shrunk_high")
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -344,3 +344,15 @@ def test_agreement_of_models_is_shown(make_audit) -> None:
     words = Page(rendered(folder)).words
     assert "Do models agree on who is predicted well?" in words
     assert "model_version=3-model_version=4 , arousal: .654" in words
+
+
+def test_the_papers_figure_has_a_panel_of_its_own(make_audit) -> None:
+    folder = make_audit()
+    uri = storage.join(folder, "speakers.parquet")
+    table = storage.read_table(uri)
+    at = table.column_names.index("metric")
+    figure = table.set_column(at, SPEAKERS.field("metric"), pa.array([DRAWS_METRIC] * len(table)))
+    storage.write_table(uri, pa.concat_tables([table, figure]))
+    words = Page(rendered(folder)).words
+    assert "CCC of 1000 draws of 200 of arousal by speaker, sorted" in words
+    assert "CCC of arousal by speaker, sorted" in words
