@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from orchestration.demo.champions import champion_uri, train_champion
 from orchestration.demo.steps import Record, Step, run_steps
+from orchestration.demo.text_line import TextLine
 from orchestration.progress import Progress
 from ser_model import storage
 from ser_model.schema import ConfigError, RunError
 
 TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
 MODEL_NAME = "serval-demo"
-CHAMPION = f"models:/{MODEL_NAME}@champion"
 SEGMENTS_PER_SHARD = 50
 """Small, so that both workers have something to do and a killed run something to resume."""
 
@@ -32,10 +33,12 @@ class DemoConfig:
     Attributes:
         seed: of corpus, training and bootstrap.
         quick: a corpus so small that it shows that everything works, not how well.
+        with_text: models that read transcripts are trained and audited too, behind all else.
     """
 
     seed: int = 0
     quick: bool = False
+    with_text: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a seed that no generator takes."""
@@ -54,18 +57,23 @@ def run_demo(
         say: told in a line of each step.
 
     Returns:
-        The outcome of each step by its name: corpus, train, score, audit, report.
+        The outcome of each step by its name: corpus, train, score, audit, report, and with text
+        those of `TextLine`.
 
     Raises:
         RunError: the folder holds a demo of another configuration or version.
         ConfigError: the folder cannot be written.
     """
     folder = folder.absolute()
+    # Without with_text: a demo that was made without text goes on with it in the same folder.
     identity = {"seed": config.seed, "quick": config.quick, "serval": version("serval")}
     _claim(folder, identity)
     os.environ.setdefault(TRACKING_VARIABLE, tracking_uri(folder))
     line = _Line(folder=folder, config=config)
-    return run_steps(str(folder), line.steps(), identity, say)
+    steps = line.steps()
+    if config.with_text:
+        steps += TextLine(folder=folder, seed=config.seed).steps()
+    return run_steps(str(folder), steps, identity, say)
 
 
 def tracking_uri(folder: Path) -> str:
@@ -144,21 +152,9 @@ class _Line:
             return make_corpus(self.at("corpus"), config, when_recorded=progress.advance)
 
     def train(self) -> Mapping[str, object]:
-        from orchestration.registry import set_alias
-        from orchestration.training import train_recipe
-        from orchestration.training_record import TrainSummary
-
-        summary = train_recipe(
-            "demo",
-            self.manifest,
-            self.at("model"),
-            name=MODEL_NAME,
-            overrides=(f"seed={self.config.seed}",),
+        return train_champion(
+            "demo", self.manifest, self.at("model"), name=MODEL_NAME, seed=self.config.seed
         )
-        assert isinstance(summary, TrainSummary), "the demo's recipe has one seed"
-        assert summary.version is not None, "a training with a name is registered"
-        set_alias(MODEL_NAME, "champion", summary.version)
-        return {"model_uri": summary.model_uri, "weights_sha256": summary.weights_sha256}
 
     def pack_and_score(self) -> Mapping[str, object]:
         from orchestration.packing import pack_manifest
@@ -166,7 +162,7 @@ class _Line:
 
         shards = self.at("shards")
         pack_manifest(self.manifest, shards, split="test", segments_per_shard=SEGMENTS_PER_SHARD)
-        summary = score(shards, model_uri=CHAMPION, output=self.at("run"))
+        summary = score(shards, model_uri=champion_uri(MODEL_NAME), output=self.at("run"))
         return {
             "model_uri": summary.model_uri,
             "num_predictions": summary.num_predictions,

@@ -28,10 +28,20 @@ sys.exit(exit_code)
 NUM_TEST_SEGMENTS = 6 * 2 * 6
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
+def start(folder: Path, *options: str) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if "MLFLOW" not in name}
     return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, "demo", "--quick", "--json", "--dir", str(folder)],
+        [
+            sys.executable,
+            "-c",
+            COMMAND,
+            "demo",
+            "--quick",
+            "--json",
+            "--dir",
+            str(folder),
+            *options,
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -40,9 +50,9 @@ def start(folder: Path) -> subprocess.Popen[str]:
     )
 
 
-def finish(folder: Path) -> tuple[dict, str]:
+def finish(folder: Path, *options: str) -> tuple[dict, str]:
     """Run the demo to its end; return what it printed on stdout and stderr."""
-    process = start(folder)
+    process = start(folder, *options)
     out, errors = process.communicate(timeout=250)
     assert process.returncode == 0, errors
     return json.loads(out), errors
@@ -111,3 +121,30 @@ def test_another_seed_does_not_mix_into_the_folder(killed: Path) -> None:
     assert result.returncode == 2
     assert "holds another demo (quick True, seed 0" in result.stderr
     assert "choose another --dir" in result.stderr
+
+
+@pytest.mark.slow  # tests/orchestration/demo and test_text_training.py test its parts
+@pytest.mark.timeout(600)
+def test_a_demo_goes_on_with_models_that_read(killed: Path) -> None:
+    alone, _ = finish(killed)
+    summary, errors = finish(killed, "--with-text")
+    assert errors.count("done before") == 5
+    with_text = summary.pop("with_text")
+    assert {**summary, "wall_s": 0} == {**alone, "wall_s": 0}
+    rows = {(row["model"], row["target"], row["slice"]): row for row in with_text["concordance_cc"]}
+    assert {model for model, _, _ in rows} == {"audio", "text", "fusion"}
+    for row in rows.values():
+        if row["slice"] == "":
+            assert row["num_segments"] == NUM_TEST_SEGMENTS
+    audio = rows["audio", "valence", ""]["value"]
+    assert audio == pytest.approx(alone["concordance_cc"]["valence"]["value"])
+    fusion = rows["fusion", "valence", ""]["value"]
+    gain = with_text["valence_fusion_minus_audio"]["all sentences"]
+    assert gain["value"] == pytest.approx(fusion - audio)
+    assert "The speech in this corpus is synthetic" in Path(with_text["report"]).read_text()
+
+    again, errors = finish(killed, "--with-text")
+    assert errors.count("done before") == 11
+    assert errors.splitlines()[-1].split() == []  # nothing heavy was loaded
+    assert again["with_text"] == with_text
+    assert finish(killed)[0].keys() == alone.keys()

@@ -1,4 +1,4 @@
-"""The papers' recipes: what they say, and two steps of each on a small network."""
+"""The papers' recipes and the demo's: what they say, and two steps of each on a small network."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +31,8 @@ NAMES = {
     *("gavali/unispeech-large", "gavali/unispeech-large-multilingual"),
     *(f"deoliveira/{name}" for name in ("distilhubert", "hubert-base", "w2v2-L-robust-p")),
 }
+# No paper's: what `serval demo` and `serval demo --with-text` train.
+OF_DEMO = {"demo", "demo-text", "demo-fusion"}
 SMALL_CNN14 = ("backbone.channels=[4, 4, 4, 4, 4, 4]",)
 SMALL_TRANSFORMER = (
     "backbone.pretrained=null",
@@ -95,18 +97,18 @@ def make_examples(recipe: Recipe, targets: tuple[str, ...]) -> list[Example]:
 
 
 def test_every_recipe_of_the_papers_is_there() -> None:
-    assert set(list_recipes()) >= NAMES
+    assert set(list_recipes()) >= NAMES | OF_DEMO
 
 
 def test_every_recipe_and_backbone_is_in_the_documentation() -> None:
     page = Path(__file__).parents[3].joinpath("docs", "models.md").read_text()
-    names = (*NAMES, *list_ensemble_recipes(), *named_backbones())
+    names = (*NAMES, *OF_DEMO, *list_ensemble_recipes(), *named_backbones())
     missing = {name for name in names if f"`{name}`" not in page}
     assert not missing
     assert all(backbone.hub in page for backbone in named_backbones().values())
 
 
-@pytest.mark.parametrize("name", sorted(NAMES))
+@pytest.mark.parametrize("name", sorted(NAMES | OF_DEMO))
 def test_a_recipe_runs_for_two_steps(name: str) -> None:
     recipe = small(name)
     targets = tuple("abcdefgh") if recipe.task == "emotion" else DIMENSIONS
@@ -126,7 +128,7 @@ def test_a_recipe_runs_for_two_steps(name: str) -> None:
     assert "head.out_proj.weight" in moved
 
 
-@pytest.mark.parametrize("name", sorted(WITH_TEXT))
+@pytest.mark.parametrize("name", sorted(WITH_TEXT | OF_DEMO - {"demo"}))
 def test_a_recipe_with_text_learns_from_it_where_it_says_so_and_comes_back(
     name: str, tmp_path: Path
 ) -> None:
