@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from apache_beam.pvalue import TaggedOutput
 from numpy.typing import NDArray
 
 from pipelines.audit_config import AuditConfig
-from pipelines.transforms.speakers import SPEAKER_SUMS, merge_speakers, sums_of
+from pipelines.transforms.speakers import merge_speakers, sums_of
 from pipelines.transforms.tables import (
     CONFUSION_ROWS,
     array,
@@ -52,8 +53,8 @@ LABELLED = "labelled"
 
 State = DimensionSums | Confusion
 
-SliceKey = tuple[str, str, str]
-"""Model version, condition, slice_by: what is compared with each other."""
+SliceKey = tuple[str, str, str, str]
+"""Model version, condition, slice_by, target: what is compared with each other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,6 @@ class SliceTotals:
     Attributes:
         partition: of the speakers.
         slice: as in schema.STATISTICS.
-        target: arousal, dominance, valence or emotion.
         num_speakers: speakers of the slice in this partition.
         num_compared_speakers: speakers of this partition in any slice that is compared with this
             one; a speaker may be in several.
@@ -72,7 +72,6 @@ class SliceTotals:
 
     partition: int
     slice: str
-    target: str
     num_speakers: int
     num_compared_speakers: int
     state: State
@@ -84,7 +83,7 @@ def bootstrap_speakers(
     """Total up one partition of speakers.
 
     Args:
-        element: the number of the partition, and the SPEAKER_SUMS of its speakers.
+        element: the number of the partition, and the cells of its speakers.
         config: seed and number of replicates, and where margins come from.
 
     Yields:
@@ -93,18 +92,19 @@ def bootstrap_speakers(
         by permutation, the speakers' sums in all slices by model and condition.
     """
     partition, batches = element
-    sums = merge_speakers(to_table(batches, SPEAKER_SUMS))
+    sums = merge_speakers(to_table(batches))
     overall = sums.filter(pc.equal(sums["slice_by"], "")).combine_chunks()
     yield from _by_key(overall, ("condition", "target"), WHOLE_SPEAKERS)
     yield TaggedOutput(CONFUSIONS, confusion_rows(sums))
     if config.margins_from == "permutation":
         yield from _by_key(sums, ("model_version", "condition"), LABELLED)
-    first_rows, groups = group_rows(sums, ("model_version", "condition", "slice_by", "target"))
+    names = ("model_version", "condition", "slice_by", "target")
+    first_rows, groups = group_rows(sums, names)
     for group in range(len(first_rows)):
         compared = sums.take(pa.array(np.flatnonzero(groups == group))).combine_chunks()
-        head = compared.slice(0, 1).to_pylist()[0]
+        model_version, condition, slice_by, target = (compared[n][0].as_py() for n in names)
         for totals in _slice_totals(compared, partition, config):
-            yield (head["model_version"], head["condition"], head["slice_by"]), totals
+            yield (model_version, condition, slice_by, target), totals
 
 
 def _by_key(sums: pa.Table, names: Sequence[str], side: str) -> Iterator[TaggedOutput[Any, Any]]:
@@ -120,15 +120,15 @@ def _slice_totals(compared: pa.Table, partition: int, config: AuditConfig) -> It
     speakers = np.array(array(compared, "speaker_id").to_pylist(), dtype=object)
     is_compared = np.array([not is_missing_slice(name) for name in slices])
     num_compared = len(set(speakers[is_compared]))
-    target = compared.column("target")[0].as_py()
     first_rows, groups = group_rows(compared, ["slice"])
     for group, first_row in enumerate(first_rows):
         rows = compared.take(pa.array(np.flatnonzero(groups == group))).combine_chunks()
         state = replicate_totals(rows, config)
+        if isinstance(state, DimensionSums):
+            state = DimensionSums(moments=state.moments, bins=state.bins.packed())
         yield SliceTotals(
             partition=partition,
             slice=slices[first_row],
-            target=target,
             num_speakers=len(set(speakers[groups == group])),
             num_compared_speakers=num_compared,
             state=state,
@@ -169,9 +169,7 @@ def weighted_state(
         num_weightings: how many.
     """
     of_emotions = rows.num_rows > 0 and rows.column("target")[0].as_py() == "emotion"
-    state: State = Confusion(classes=(), counts=np.zeros((num_weightings, 0, 0)))
-    if not of_emotions:
-        state = DimensionSums.zeros((num_weightings,))
+    state: State | None = None
     num_speakers = int(speaker_of_row.max(initial=-1)) + 1
     for first in range(0, num_speakers, SPEAKERS_PER_BLOCK):
         last = min(first + SPEAKERS_PER_BLOCK, num_speakers)
@@ -179,11 +177,25 @@ def weighted_state(
         is_inside = (speaker_of_row >= first) & (speaker_of_row < last)
         block = rows.filter(pa.array(is_inside)).combine_chunks()
         speaker = speaker_of_row[is_inside] - first
-        if isinstance(state, DimensionSums):
-            state = state.merge(sums_of(block).weighted_totals(weights[:, speaker]))
+        if of_emotions:
+            of_block: State = _weighted_confusion(block, speaker, weights)
         else:
-            state = state.merge(_weighted_confusion(block, speaker, weights))
-    return state
+            of_block = sums_of(block).weighted_totals(weights[:, speaker])
+        state = of_block if state is None else merge_states([state, of_block])
+    return DimensionSums.zeros((num_weightings,)) if state is None else state
+
+
+def merge_states(states: Iterable[State]) -> State:
+    """Merge the totals of blocks, partitions or slices, in their order."""
+    return reduce(_merge, states)
+
+
+def _merge(left: State, right: State) -> State:
+    if isinstance(left, DimensionSums) and isinstance(right, DimensionSums):
+        return left.merge(right)
+    assert isinstance(left, Confusion)
+    assert isinstance(right, Confusion)
+    return left.merge(right)
 
 
 def _weighted_confusion(

@@ -14,14 +14,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from pipelines.audit_config import AuditConfig, Minimums
-from pipelines.transforms.bootstrapping import SliceKey, SliceTotals, State
+from pipelines.transforms.bootstrapping import SliceKey, SliceTotals, State, merge_states
 from pipelines.transforms.metric_values import MetricValues, metric_values
 from pipelines.transforms.residuals import residual_rows
 from pipelines.transforms.tables import is_missing_slice
@@ -76,23 +75,21 @@ def compare_slices(
     """Yield the rows of schema.STATISTICS of slices that are compared with each other.
 
     Args:
-        element: model version, condition and slice_by; and the totals of all partitions.
+        element: model version, condition, slice_by and target; and the totals of all partitions.
         config: which slices are compared, and which are too small to be shown.
 
     Yields:
         The rows by model version and condition.
     """
     key, all_totals = element
-    head = dict(zip(("model_version", "condition", "slice_by"), key, strict=True))
-    ordered = sorted(all_totals, key=lambda totals: (totals.target, totals.slice, totals.partition))
-    rows: list[dict[str, Any]] = []
-    for target, of_target in itertools.groupby(ordered, key=lambda totals: totals.target):
-        totals = list(of_target)
-        slices = _merge_partitions(totals)
-        found = [row for one in slices for row in slice_rows(one, config.minimums)]
-        if config.is_compared(head["slice_by"]):
-            found += _gaps_between(slices, totals, config.minimums)
-        rows += [{**head, "target": target, **row} for row in found]
+    names = ("model_version", "condition", "slice_by", "target")
+    head = dict(zip(names, key, strict=True))
+    totals = sorted(all_totals, key=lambda totals: (totals.slice, totals.partition))
+    slices = _merge_partitions(totals)
+    found = [row for one in slices for row in slice_rows(one, config.minimums)]
+    if config.is_compared(head["slice_by"]):
+        found += _gaps_between(slices, totals, config.minimums)
+    rows = [{**head, **row} for row in found]
     yield key[:2], pa.RecordBatch.from_pylist(rows, schema=STATISTICS)
 
 
@@ -188,19 +185,6 @@ def why_suppressed(one: Slice, minimums: Minimums) -> str | None:
     if one.num_segments < minimums.segments:
         return f"fewer than {minimums.segments} segments"
     return None
-
-
-def merge_states(states: Iterable[State]) -> State:
-    """Merge the totals of partitions or slices, in their order."""
-    return reduce(_merge, states)
-
-
-def _merge(left: State, right: State) -> State:
-    if isinstance(left, DimensionSums) and isinstance(right, DimensionSums):
-        return left.merge(right)
-    assert isinstance(left, Confusion)
-    assert isinstance(right, Confusion)
-    return left.merge(right)
 
 
 def same_metrics(first: State, second: State) -> Iterator[tuple[MetricValues, Floats]]:

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from pipelines.audit_config import SIGNIFICANCE, AuditConfig, is_judged
 from pipelines.transforms.bootstrapping import weighted_state
 from pipelines.transforms.comparing import Slice, pairs_to_compare, same_metrics, why_suppressed
-from pipelines.transforms.speakers import MERGED_SUMS
+from pipelines.transforms.speakers import SPEAKER_SUMS
 from pipelines.transforms.tables import (
     MISSING,
     PERMUTATION_ROWS,
@@ -60,7 +60,7 @@ def permute_speakers(
     """
     key, batches = element
     order = [(name, "ascending") for name in ("speaker_id", "slice_by", "slice", "target")]
-    sums = to_table(batches, MERGED_SUMS)
+    sums = to_table(batches, SPEAKER_SUMS)
     sums = sums.filter(pc.not_equal(sums["speaker_id"], MISSING)).sort_by(order).combine_chunks()
     speakers = pc.unique(array(sums, "speaker_id"))
     shuffles = shuffle_speakers(speakers.to_pylist(), config)

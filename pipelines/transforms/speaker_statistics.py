@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pipelines.transforms.bootstrapping import confusions
 from pipelines.transforms.metric_values import metric_values
-from pipelines.transforms.speakers import MERGED_SUMS, moments_of
+from pipelines.transforms.speakers import SPEAKER_SUMS, moments_of
 from pipelines.transforms.tables import MISSING, array, group_rows, to_batch, to_table
 from ser_model.metrics.concordance import concordance_cc_of
 from ser_model.metrics.dimension_sums import DimensionSums
@@ -67,7 +67,7 @@ def summarise_speakers(
     """
     (condition, target), batches = element
     order = [(name, "ascending") for name in ("model_version", "speaker_id")]
-    sums = to_table(batches, MERGED_SUMS).sort_by(order).combine_chunks()
+    sums = to_table(batches, SPEAKER_SUMS).sort_by(order).combine_chunks()
     concordances: dict[str, dict[str, float]] = {}
     for model in pc.unique(array(sums, "model_version")).to_pylist():
         of_model = sums.filter(pc.equal(sums["model_version"], model)).combine_chunks()

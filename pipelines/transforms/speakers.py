@@ -37,6 +37,7 @@ KEY = ("model_version", "condition", "slice_by", "slice", "target", "speaker_id"
 """What a speaker's sums are of."""
 
 _MODEL_AND_SPEAKER = ("model_version", "condition", "speaker_id")
+_CELL = (*_MODEL_AND_SPEAKER, "target", "truth", "prediction")
 
 _KEY_FIELDS = [pa.field(name, pa.string()) for name in KEY]
 _MOMENT_FIELDS = [pa.field(name, pa.float64()) for name in CoMoments.zeros().as_columns()]
@@ -48,14 +49,12 @@ SPEAKER_SUMS = pa.schema(
         pa.field("prediction", pa.string()),
         *_MOMENT_FIELDS,
         pa.field("bins", pa.list_(pa.int32(), NUM_COUNTS)),
-        pa.field("partition", pa.int32()),
     ]
 )
 """The sums of one speaker in one slice. For a dimension these are its moments and bins; for
-emotions `n` counts the segments of one pair of `truth` and `prediction`, and all else is 0."""
-
-MERGED_SUMS = SPEAKER_SUMS.remove(SPEAKER_SUMS.get_field_index("partition"))
-"""The same, once the parts of each speaker are merged."""
+emotions `n` counts the segments of one pair of `truth` and `prediction`, and all else is 0. A cell
+has a column for each way to slice in the place of `slice_by` and `slice`, and the `partition` of
+the join that it comes from."""
 
 
 def sum_up_speakers(
@@ -68,37 +67,46 @@ def sum_up_speakers(
         num_partitions: how many partitions of speakers there are.
 
     Yields:
-        (partition of speakers, SPEAKER_SUMS), and DENSITY_ROWS for DENSITIES.
+        (partition of speakers, cells), and DENSITY_ROWS for DENSITIES.
     """
     partition, joined = element
-    sums = pa.concat_tables([*_sums_of_dimensions(joined), *_sums_of_emotions(joined)])
-    sums = sums.append_column(
-        SPEAKER_SUMS.field("partition"), pa.repeat(pa.scalar(partition, pa.int32()), len(sums))
-    )
-    yield from split_by_hash(sums, "speaker_id", num_partitions)
+    cells = pa.concat_tables([*_cells_of_dimensions(joined), _cells_of_emotions(joined)])
+    number = pa.repeat(pa.scalar(partition, pa.int32()), len(cells))
+    yield from split_by_hash(cells.append_column("partition", number), "speaker_id", num_partitions)
     for dimension in DIMENSIONS:
         yield TaggedOutput(DENSITIES, densities(joined, dimension))
 
 
-def merge_speakers(sums: pa.Table) -> pa.Table:
-    """Merge the parts of each speaker.
+def merge_speakers(cells: pa.Table) -> pa.Table:
+    """Merge the cells of each speaker to SPEAKER_SUMS.
 
     Args:
-        sums: SPEAKER_SUMS of whole speakers, in any order.
+        cells: of whole speakers, in any order.
 
     Returns:
-        One row for each key (and pair of emotions), sorted, without `partition`.
+        One row for each key (and pair of emotions), sorted.
     """
-    names = [*KEY, "truth", "prediction"]
-    sums = sums.sort_by([(name, "ascending") for name in [*names, "partition"]]).combine_chunks()
-    first_rows, groups = group_rows(sums, names)
-    merged = sums_of(sums).merge_groups(groups, len(first_rows))
-    table = _with_sums(sums.select(names).take(pa.array(first_rows)), merged)
-    return table.take(pa.array(np.argsort(first_rows))).combine_chunks()
+    names = [*_CELL, *_slice_columns(cells)]
+    order = [(name, "ascending") for name in (*names, "partition")]
+    cells = cells.sort_by(order).combine_chunks()
+    first_rows, groups = group_rows(cells, names)
+    merged = sums_of(cells).merge_groups(groups, len(first_rows))
+    heads = cells.select(names).take(pa.array(first_rows)).combine_chunks()
+    tables = []
+    for slice_by in _slice_columns(heads):
+        first_heads, groups = group_rows(heads, [*_CELL, slice_by])
+        of_slices = merged.merge_groups(groups, len(first_heads))
+        rows = heads.take(pa.array(first_heads)).select([*_CELL, slice_by])
+        rows = rows.rename_columns([*_CELL, "slice"])
+        name = pa.repeat(slice_by.removeprefix(SLICE_PREFIX), len(rows))
+        rows = rows.append_column("slice_by", name).select([*KEY, "truth", "prediction"])
+        tables.append(_with_sums(rows, of_slices))
+    order = [(name, "ascending") for name in (*KEY, "truth", "prediction")]
+    return pa.concat_tables(tables).sort_by(order).combine_chunks()
 
 
 def sums_of(sums: pa.Table) -> DimensionSums:
-    """Return the sums [rows] of rows of SPEAKER_SUMS."""
+    """Return the sums [rows] of rows of SPEAKER_SUMS, or of cells."""
     bins = array(sums, "bins").flatten().to_numpy().reshape(-1, NUM_COUNTS)
     return DimensionSums(moments=moments_of(sums), bins=BinCounts(counts=bins))
 
@@ -129,57 +137,47 @@ def _scored(joined: pa.Table, target: str) -> pa.Table:
     return joined.filter(pa.array(is_scored)).combine_chunks()
 
 
-def _sums_of_dimensions(joined: pa.Table) -> Iterator[pa.Table]:
-    slice_columns = _slice_columns(joined)
-    first_rows, cell_of_row = group_rows(joined, [*_MODEL_AND_SPEAKER, *slice_columns])
-    cells = joined.take(pa.array(first_rows)).combine_chunks()
-    slices = {name: group_rows(cells, [*_MODEL_AND_SPEAKER, name]) for name in slice_columns}
+def _cells_of_dimensions(joined: pa.Table) -> Iterator[pa.Table]:
+    names = [*_MODEL_AND_SPEAKER, *_slice_columns(joined)]
+    first_rows, cell_of_row = group_rows(joined, names)
+    heads = joined.select(names).take(pa.array(first_rows)).combine_chunks()
     for dimension in DIMENSIONS:
         truth = floats(joined, f"truth_{dimension}")
         prediction = floats(joined, f"prediction_{dimension}")
         rows = np.flatnonzero(np.isfinite(truth) & np.isfinite(prediction))
-        of_cells = DimensionSums.from_groups(
+        cells = DimensionSums.from_groups(
             truth[rows], prediction[rows], cell_of_row[rows], len(first_rows)
         )
-        for slice_by, (first_cells, group_of_cell) in slices.items():
-            sums = of_cells.merge_groups(group_of_cell, len(first_cells))
-            is_scored = np.flatnonzero(sums.num_segments)
-            keys = _keys(cells, first_cells[is_scored], slice_by, dimension)
-            yield _with_sums(keys, sums[is_scored])
+        present = np.flatnonzero(cells.num_segments)
+        pair = pa.repeat("", present.size)
+        yield _cells(heads.take(pa.array(present)), dimension, (pair, pair), cells[present])
 
 
-def _sums_of_emotions(joined: pa.Table) -> Iterator[pa.Table]:
+def _cells_of_emotions(joined: pa.Table) -> pa.Table:
     scored = _scored(joined, "emotion")
+    names = [*_MODEL_AND_SPEAKER, *_slice_columns(scored)]
     pair = ["truth_emotion", "prediction_emotion"]
-    for slice_by in _slice_columns(scored):
-        first_rows, groups = group_rows(scored, [*_MODEL_AND_SPEAKER, slice_by, *pair])
-        sums = DimensionSums.zeros((len(first_rows),))
-        counts = {**sums.moments.as_columns(), "n": np.bincount(groups).astype(np.float64)}
-        keys = _keys(scored, first_rows, slice_by, "emotion")
-        yield _with_sums(keys, DimensionSums(moments=CoMoments(**counts), bins=sums.bins))
+    first_rows, groups = group_rows(scored, [*names, *pair])
+    heads = scored.take(pa.array(first_rows)).combine_chunks()
+    sums = DimensionSums.zeros((len(first_rows),))
+    counts = {**sums.moments.as_columns(), "n": np.bincount(groups).astype(np.float64)}
+    counted = DimensionSums(moments=CoMoments(**counts), bins=sums.bins)
+    emotions = (heads.column("truth_emotion"), heads.column("prediction_emotion"))
+    return _cells(heads.select(names), "emotion", emotions, counted)
+
+
+def _cells(
+    heads: pa.Table, target: str, pair: tuple[pa.Array, pa.Array], sums: DimensionSums
+) -> pa.Table:
+    """Return cells: who and which slices, target and pair of emotions, and the sums."""
+    slices = _slice_columns(heads)
+    table = heads.append_column("target", pa.repeat(target, len(heads)))
+    table = table.append_column("truth", pair[0]).append_column("prediction", pair[1])
+    return _with_sums(table.select([*_CELL, *slices]), sums)
 
 
 def _slice_columns(joined: pa.Table) -> Sequence[str]:
     return [name for name in joined.column_names if name.startswith(SLICE_PREFIX)]
-
-
-def _keys(
-    rows: pa.Table, first_rows: np.ndarray[Any, Any], slice_column: str, target: str
-) -> pa.Table:
-    """Return KEY and the pair of emotions of each group of rows."""
-    heads = rows.take(pa.array(first_rows))
-    columns = {
-        "model_version": heads.column("model_version"),
-        "condition": heads.column("condition"),
-        "slice_by": pa.repeat(slice_column.removeprefix(SLICE_PREFIX), len(heads)),
-        "slice": heads.column(slice_column),
-        "target": pa.repeat(target, len(heads)),
-        "speaker_id": heads.column("speaker_id"),
-    }
-    for side in ("truth", "prediction"):
-        is_emotion = target == "emotion"
-        columns[side] = heads.column(f"{side}_emotion") if is_emotion else pa.repeat("", len(heads))
-    return pa.table(columns)
 
 
 def _with_sums(keys: pa.Table, sums: DimensionSums) -> pa.Table:

@@ -25,6 +25,8 @@ NUM_BINS = 10
 QUARTERS = (".00-.25", ".25-.50", ".50-.75", ".75-1.00")
 """Names of the quarters of the scale, as in "recall[.00-.25]"."""
 
+_EXACT_IN_FLOAT32 = 2.0**24
+
 NUM_COUNTS = len(QUARTERS) ** 2 + 2 * NUM_BINS
 
 
@@ -113,13 +115,18 @@ class BinCounts:
     def weighted_totals(self, weights_BS: NDArray[Any]) -> BinCounts:
         """Return [B] the counts of all speakers (shape [S]), each counted by its weight.
 
-        Whole numbers, kept in four bytes each: the bootstrap has a thousand sets of them.
-
         Args:
             weights_BS: [B, S] how often speaker s counts in replicate b, 0 or more.
         """
-        totals = np.asarray(weights_BS, dtype=np.float64) @ np.asarray(self.counts, np.float64)
-        return BinCounts(counts=totals.astype(np.int32))
+        largest = float(self.counts.sum()) * float(weights_BS.max(initial=0))
+        # Half the bytes and time, where whole numbers so large are still exact.
+        dtype = np.float32 if largest < _EXACT_IN_FLOAT32 else np.float64
+        return BinCounts(counts=weights_BS.astype(dtype) @ self.counts.astype(dtype))
+
+    def packed(self) -> BinCounts:
+        """Return the same whole numbers in as few bytes as they need, to travel."""
+        largest = int(self.counts.max(initial=0))
+        return BinCounts(counts=self.counts.astype(np.min_scalar_type(largest)))
 
     @property
     def quarters(self) -> Confusion:

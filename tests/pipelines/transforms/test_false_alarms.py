@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.audit_config import AuditConfig
-from pipelines.transforms.bootstrapping import SliceTotals, bootstrap_speakers
+from pipelines.transforms.bootstrapping import SliceKey, SliceTotals, bootstrap_speakers
 from pipelines.transforms.comparing import compare_slices
 from pipelines.transforms.judging import PERMUTATIONS_SIDE, STATISTICS_SIDE, judge_family
 from pipelines.transforms.permuting import permute_speakers
@@ -56,7 +56,7 @@ def verdicts(seed, *, planted=False, margins_from="given", num_replicates=200):
     config = AuditConfig(seed=seed, num_replicates=num_replicates, margins_from=margins_from)
     joined = simulate(seed, planted=planted)
     sums = [element[1] for element in sum_up_speakers((0, joined), 1) if type(element) is tuple]
-    slices: dict[tuple[str, str, str], list[SliceTotals]] = {}
+    slices: dict[SliceKey, list[SliceTotals]] = {}
     labelled = []
     for output in bootstrap_speakers((0, sums), config):
         if type(output) is tuple:

@@ -11,7 +11,7 @@ from pipelines.transforms.permuting import (
     permute_speakers,
     shuffle_speakers,
 )
-from pipelines.transforms.speakers import SPEAKER_SUMS, merge_speakers, sum_up_speakers
+from pipelines.transforms.speakers import merge_speakers, sum_up_speakers
 from pipelines.transforms.tables import to_batch, to_table
 from ser_model.schema import DIMENSIONS
 
@@ -49,7 +49,7 @@ def joined():
 
 def permuted(joined, config=CONFIG):
     batches = [element[1] for element in sum_up_speakers((0, joined), 1) if type(element) is tuple]
-    sums = merge_speakers(to_table(batches, SPEAKER_SUMS))
+    sums = merge_speakers(to_table(batches))
     key, rows = permute_speakers((("m", "clean"), [to_batch(sums)]), config)
     assert key == ("m", "clean")
     return {(row["slice"], row["target"]): row for row in rows.to_pylist()}

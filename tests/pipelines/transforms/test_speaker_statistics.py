@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from pipelines.transforms.speaker_statistics import FEW_SPEAKERS, MIN_SEGMENTS, summarise_speakers
-from pipelines.transforms.speakers import SPEAKER_SUMS, merge_speakers, sum_up_speakers
+from pipelines.transforms.speakers import merge_speakers, sum_up_speakers
 from pipelines.transforms.tables import to_batch, to_table
 from ser_model.schema import DIMENSIONS, SPEAKERS
 
@@ -46,7 +46,7 @@ def summarised(speaker, truth, predictions, target="valence"):
     """Return the rows of speakers, and the summaries by model and metric."""
     table = joined(speaker, truth, predictions)
     batches = [element[1] for element in sum_up_speakers((0, table), 1) if type(element) is tuple]
-    sums = merge_speakers(to_table(batches, SPEAKER_SUMS))
+    sums = merge_speakers(to_table(batches))
     of_target = sums.filter(pa.array([name == target for name in sums["target"].to_pylist()]))
     rows, summaries = [], {}
     for output in summarise_speakers((("clean", target), [to_batch(of_target)])):

@@ -111,6 +111,20 @@ def test_weights_repeat_the_speakers():
         assert totals.num_segments[replicate] == row[speaker].sum()
 
 
+@pytest.mark.parametrize("count", [5, 300, 2**24 + 1, 2**40 + 1])
+def test_counts_stay_whole_however_large_and_travel_in_few_bytes(count):
+    counts = np.zeros((2, NUM_COUNTS))
+    counts[:, 0] = [count, 1]
+    totals = BinCounts(counts=counts).weighted_totals(np.array([[1, 0], [3, 2], [0, 0]]))
+    expected = [count, 3 * count + 2, 0]
+    assert [int(value) for value in totals.counts[:, 0]] == expected
+    packed = totals.packed()
+    assert packed.counts[:, 0].tolist() == expected
+    assert packed.counts.itemsize <= 2 * max(1, (3 * count + 2).bit_length() / 8)
+    merged = packed.merge(packed)
+    assert merged.counts[:, 0].tolist() == [2 * value for value in expected]
+
+
 CASES = {
     # name: (truth, prediction, distance)
     "empty": ([], [], np.nan),
