@@ -15,11 +15,12 @@ import functools
 from collections.abc import Mapping
 
 import torch
+from core import serval_core
 from corpora import equal_lengths, noise, podcast_lengths
 from machine import machine
 from reporting import add_options, report
 from rounds import Rounds
-from scoring import W2V2_L_ROBUST_12, serval_core
+from scoring import W2V2_L_ROBUST_12
 
 from ser_model.models.base import ModelConfig, Scorer, build_model
 from ser_model.models.logmel import SAMPLING_RATE_HZ

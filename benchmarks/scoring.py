@@ -17,6 +17,8 @@ table has the medians, of whole jobs (ray_data, serval_end_to_end) one turn. A w
 seconds per second; its part of the ceiling compares the operations that the model has by its
 definition, whether or not they are done (Serval's positional convolution does fewer).
 
+    distilhubert, fusion  what it costs that a model reads too: speed and peak memory (fusion.py)
+
 With --local nothing but torch, transformers, numpy and pyarrow is needed, and soundfile for
 serval_end_to_end, which scores in this process then; from a checkout that is
 not installed, set PYTHONPATH to its root.
@@ -31,7 +33,9 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
+import fusion
 import torch
+from core import serval_core
 from corpora import equal_lengths, noise, podcast_lengths
 from flops import gflop_per_audio_s
 from machine import machine, multiplies_bfloat16
@@ -46,7 +50,7 @@ from ser_model.models.logmel import SAMPLING_RATE_HZ
 from ser_model.models.speech_transformer_config import SpeechTransformerConfig
 from ser_model.models.storage import save_model
 from ser_model.predict import Predictor
-from ser_model.schema import CLEAN, DIMENSIONS, Prediction
+from ser_model.schema import DIMENSIONS
 
 W2V2_L_ROBUST_12 = ModelConfig(
     task="dimensions",
@@ -106,16 +110,6 @@ class Speed:
     dtype: str | None = None
     part_of_ceiling: float | None = None
     reason: str | None = None
-
-
-def serval_core(predictor: Predictor, waveforms: Waveforms) -> Scores:
-    """Score waveforms with Serval's core; none may be lost."""
-    items = ((f"{i:06d}", CLEAN, waveform, None) for i, waveform in enumerate(waveforms))
-    outcomes = sorted(predictor.predict(items), key=lambda outcome: outcome.segment_id)
-    assert len(outcomes) == len(waveforms)
-    scores = [o.dimensions for o in outcomes if isinstance(o, Prediction)]
-    assert len(scores) == len(waveforms)
-    return [score for score in scores if score is not None]
 
 
 def largest_difference(core: Callable[[Waveforms], Scores], howto: Transformers) -> float:
@@ -265,11 +259,12 @@ def main() -> None:
         arguments.dtype = "bfloat16" if arguments.device.startswith("cuda") else "float32"
     torch.set_num_threads(arguments.threads or len(os.sched_getaffinity(0)))
     where = machine(arguments.device)
+    costs = fusion.measure(arguments)
     speeds, ceiling, difference = measure(arguments)
-    text = table(speeds, where, ceiling)
+    text = f"{table(speeds, where, ceiling)}\n\n{fusion.table(costs)}"
     text += f"\n\nLargest difference between Serval's and the loop's scores: {difference:.1e}"
     record = {
-        **{name: asdict(speed) for name, speed in speeds.items()},
+        **{name: asdict(measured) for name, measured in (speeds | costs).items()},
         "largest_difference": difference,
         "machine": where,
     }
