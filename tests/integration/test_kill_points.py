@@ -62,6 +62,13 @@ TRANSCRIBING_POINTS = {
 }
 """The machinery is the same: those where transcripts are written, and a few others."""
 
+QUICK_POINTS = {
+    ("a file of transcripts", "after"),
+    ("a commit", "before"),
+    ("the completion of run.json", "before"),
+}
+"""Those that `make test` has time for: a kill takes seconds to transcribe again."""
+
 ERROR_POINTS = {"the reading of transcripts for their errors": ("read", "transcripts.parquet", 2)}
 
 
@@ -199,10 +206,18 @@ def transcribed(
     return runs
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(
-    ("replace", "point"),
-    [(False, point) for point in TRANSCRIBING_POINTS] + [(True, point) for point in ERROR_POINTS],
+    ("replace", "point", "when"),
+    [
+        pytest.param(
+            point in ERROR_POINTS,
+            point,
+            when,
+            marks=() if (point, when) in QUICK_POINTS else pytest.mark.slow,
+        )
+        for point in (*TRANSCRIBING_POINTS, *ERROR_POINTS)
+        for when in ("before", "after")
+    ],
 )
 def test_transcribing_that_was_killed_is_ended_by_the_next(
     forks: ForkServer,

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from orchestration import scoring
+from orchestration import run_job
 from orchestration.actors import ScoringActor
 from orchestration.committed import committed_files, content_hash
 from orchestration.scoring import ScoreSummary, score
@@ -141,6 +142,8 @@ def fail_at_call(number: int, error: BaseException | None):
             raise error
         if num_calls == number:
             os.kill(os.getpid(), signal.SIGTERM)
+            while not self._stopped:  # the main thread takes the signal when it gets to it
+                time.sleep(0.01)
         return real(self, *args)
 
     return score_shard
@@ -175,7 +178,7 @@ def test_a_complete_run_is_left_as_it_is(
     manifest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = score_manifest(manifest, tmp_path / "run")
-    monkeypatch.setattr(scoring, "start_workers", None)
+    monkeypatch.setattr(run_job, "start_workers", None)
     again = score_manifest(manifest, tmp_path / "run")
     assert (again.num_scored_now, again.padding_waste) == (0, 0.0)
     assert (again.num_segments, again.content_sha256) == (NUM_SEGMENTS, first.content_sha256)
