@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ser_model.metrics.bootstrap import percentile_interval, poisson_weights, speaker_keys
+from ser_model.metrics.bootstrap import poisson_weights, speaker_keys
 from ser_model.metrics.concordance import concordance_cc_of, pearson_cc_of
+from ser_model.metrics.intervals import Scale, effective_speakers, speaker_interval
 from ser_model.metrics.moments import CoMoments, Floats
 from ser_model.metrics.partial import partial_cc_of
 from ser_model.schema import CLEAN, STATISTICS
@@ -128,9 +129,16 @@ class _Samples:
         parts = (moments_S[b].weighted_totals(self.weights[:, b]) for b in blocks)
         return reduce(CoMoments.merge, parts, CoMoments.zeros((len(self.weights),)))
 
-    def row(self, values_B1: Floats, mask: Mask, why_undefined: str) -> dict[str, Any]:
+    def row(
+        self,
+        values_B1: Floats,
+        mask: Mask,
+        why_undefined: str,
+        scale: Scale = Scale.CORRELATION,
+    ) -> dict[str, Any]:
         """Return a statistic over some segments, as columns of schema.STATISTICS."""
-        num_speakers = np.unique(self.speaker[mask]).size
+        segments_of_speaker = np.bincount(self.speaker[mask], minlength=self.weights.shape[1])
+        num_speakers = int(np.count_nonzero(segments_of_speaker))
         row = {
             "num_segments": int(mask.sum()),
             "num_speakers": num_speakers,
@@ -141,7 +149,9 @@ class _Samples:
         row["value"] = float(values_B1[0])
         if num_speakers < MIN_SPEAKERS:
             return {**row, "reason": FEW_SPEAKERS}
-        low, high = percentile_interval(values_B1[1:])
+        num_segments_B1 = (self.weights @ segments_of_speaker).astype(np.float64)
+        speakers = effective_speakers(num_segments_B1, num_speakers)
+        low, high = speaker_interval(values_B1, speakers, scale)
         if not np.isfinite(low):
             return {**row, "reason": FEW_REPLICATES}
         return {**row, "ci_low": float(low), "ci_high": float(high)}
@@ -172,7 +182,7 @@ def _differences(samples: _Samples, dimension: str) -> Iterator[dict[str, Any]]:
             "condition": DIFFERENCE,
             "target": dimension,
             "metric": f"{metric}_gap",
-            **samples.row(compute(synthetic) - compute(original), mask, NO_VARIANCE),
+            **samples.row(compute(synthetic) - compute(original), mask, NO_VARIANCE, Scale.LINEAR),
         }
 
 

@@ -102,13 +102,18 @@ def test_intervals_are_those_of_drawing_speakers_row_by_row() -> None:
             audmetric.concordance_cc(truth, synthetic) - audmetric.concordance_cc(truth, original)
         )
         partials.append(partial_of(segments, "original", rows))
-    for key, replicates in (
-        (("valence", "concordance_cc_gap", "synthetic-clean"), gaps),
-        (("valence", PARTIAL, "clean"), partials),
-    ):
-        row = found[key]
-        expected = np.quantile(replicates, [0.025, 0.975])
-        assert [row["ci_low"], row["ci_high"]] == pytest.approx(expected.tolist(), abs=1e-9)
+    # Student's t with the effective number of speakers, correlations by Fisher's z.
+    sizes = [sum(of[names.index(speaker)] for speaker in speakers) for of in weights.tolist()]
+    effective = min(NUM_SEGMENTS**2 / np.var(sizes), len(names))
+    quantile, factor = stats.t.ppf(0.975, effective - 1), effective / (effective - 1)
+    gap = found["valence", "concordance_cc_gap", "synthetic-clean"]
+    reach = quantile * np.std(gaps) * np.sqrt(factor)
+    expected = [gap["value"] - reach, gap["value"] + reach]
+    assert [gap["ci_low"], gap["ci_high"]] == pytest.approx(expected, abs=1e-9)
+    partial = found["valence", PARTIAL, "clean"]
+    reach = quantile * np.std(np.arctanh(partials)) * factor
+    expected = np.tanh([np.arctanh(partial["value"]) + sign * reach for sign in (-1, 1)]).tolist()
+    assert [partial["ci_low"], partial["ci_high"]] == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_difference_is_over_the_segments_of_both_sides() -> None:
