@@ -1,8 +1,8 @@
 """What is asked of a training, and how the same training is known again.
 
 A finished training is known by what was asked of it (`identity_of`). To go on with one that was
-killed asks for more: other code, or another device, would lead to other weights half-way
-(`identity_to_resume`).
+killed asks for more: other code, another device or another number of threads would lead to other
+weights half-way (`identity_to_resume`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from importlib import resources
 from importlib.metadata import version
 from typing import Any
+
+import torch
 
 from orchestration.transcripts import transcripts_sha256
 from ser_model import storage
@@ -100,6 +102,7 @@ def identity_to_resume(
         "torch_version": version("torch"),
         "device": options.device,
         "num_workers": options.num_workers,
+        "num_threads": torch.get_num_threads(),
     }
 
 

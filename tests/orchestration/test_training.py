@@ -329,6 +329,10 @@ def test_what_stopped_half_way_goes_on(
     assert client.get_run(run_id).info.status == "RUNNING"
     with pytest.raises(RunError, match=r"begun otherwise \(recipe differ\)"):
         train_rows(tmp_path, corpus, overrides=(*SMALL, "seed=9"))
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.get_num_threads", lambda: 99)
+        with pytest.raises(RunError, match=r"begun otherwise \(num_threads differ\)"):
+            train_rows(tmp_path, corpus)
     summary = train_rows(tmp_path, corpus, name="stopped")
     assert summary.weights_sha256 == expected.weights_sha256
     assert [p.step for p in client.get_metric_history(run_id, "loss")] == [1, 2, 3]
