@@ -23,6 +23,8 @@ from ser_model import retrying, storage
 if TYPE_CHECKING:
     import torch
 
+    from ser_model.models.base import EmotionModel
+
 BUCKET = "serval-tests"
 
 # As `serval` does it, before torch is loaded: waiting threads sleep, or a busy machine crawls.
@@ -331,3 +333,45 @@ def whisper_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     transformers.WhisperFeatureExtractor().save_pretrained(folder)
     tokeniser.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def model_that_reads() -> Callable[..., EmotionModel]:
+    """Return what makes a tiny model of transcripts, alone or beside a small CNN."""
+    from ser_model.models.base import ModelConfig, build_model
+    from ser_model.models.cnn14 import Cnn14Config
+    from ser_model.models.fusion import FusionConfig
+    from ser_model.models.head import HeadConfig
+    from ser_model.models.text_transformer_config import TextTransformerConfig
+    from ser_model.models.tokeniser import make_tokeniser
+    from ser_model.schema import DIMENSIONS
+
+    def make(
+        transcripts: Sequence[str | None],
+        *,
+        hears: bool = True,
+        kind: str = "concatenation",
+        **choices: object,
+    ) -> EmotionModel:
+        text = TextTransformerConfig(
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=16,
+            vocab_size=100,
+            max_position_embeddings=32,
+            max_tokens=32,
+            **choices,
+        )
+        config = ModelConfig(
+            task="dimensions",
+            targets=DIMENSIONS,
+            backbone=Cnn14Config(channels=(4, 8), num_pools=2) if hears else text,
+            pooling="mean",
+            head=HeadConfig(num_hidden=8),
+            fusion=FusionConfig(kind=kind, text=text) if hears else None,
+        )
+        tokeniser = make_tokeniser([text for text in transcripts if text], vocab_size=100)
+        return build_model(config, 0, tokeniser)
+
+    return make

@@ -16,13 +16,8 @@ from orchestration.model_uris import resolve_model
 from orchestration.scoring import score
 from ser_model import storage
 from ser_model.manifest import write_manifest
-from ser_model.models.base import ModelConfig, build_model
-from ser_model.models.cnn14 import Cnn14Config
-from ser_model.models.fusion import FusionConfig
-from ser_model.models.head import HeadConfig
+from ser_model.models.base import EmotionModel
 from ser_model.models.storage import save_model
-from ser_model.models.text_transformer_config import TextTransformerConfig
-from ser_model.models.tokeniser import make_tokeniser
 from ser_model.schema import DIMENSIONS, ModelError
 
 MODEL = "random:demo?seed=3"
@@ -108,38 +103,19 @@ def test_a_file_scores_a_corpus_as_its_model(file: Path, tmp_path: Path, manifes
     assert segments == ["0", "1", "2", "3", "4"]
 
 
-def write_model_that_reads(folder: Path, *, hears: bool, missing: str) -> str:
-    text = TextTransformerConfig(
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        vocab_size=100,
-        max_position_embeddings=32,
-        max_tokens=32,
-        missing_transcript=missing,
-    )
-    config = ModelConfig(
-        task="dimensions",
-        targets=DIMENSIONS,
-        backbone=Cnn14Config(channels=(4, 8), num_pools=2) if hears else text,
-        pooling="mean",
-        head=HeadConfig(num_hidden=8),
-        fusion=FusionConfig(kind="concatenation", text=text) if hears else None,
-    )
-    tokeniser = make_tokeniser([text for text in TRANSCRIPTS if text], vocab_size=100)
-    save_model(build_model(config, 0, tokeniser), str(folder))
-    return str(folder)
-
-
 @pytest.mark.parametrize(
     ("hears", "missing"),
     [(False, "reject"), pytest.param(True, "empty", marks=pytest.mark.slow)],
 )
 def test_a_file_that_reads_scores_a_corpus_by_itself(
-    tmp_path: Path, manifest: str, hears: bool, missing: str
+    tmp_path: Path,
+    manifest: str,
+    model_that_reads: Callable[..., EmotionModel],
+    hears: bool,
+    missing: str,
 ) -> None:
-    model = write_model_that_reads(tmp_path / "model", hears=hears, missing=missing)
+    model = str(tmp_path / "model")
+    save_model(model_that_reads(TRANSCRIPTS, hears=hears, missing_transcript=missing), model)
     file = tmp_path / "reads.onnx"
     exported = export_model(model, str(file))
     assert (exported.uses_text, exported.needs_transcript) == (True, missing == "reject")

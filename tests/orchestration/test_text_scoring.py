@@ -21,41 +21,25 @@ from orchestration.transcribing import transcribe
 from pipelines.pack import pack
 from ser_model import storage
 from ser_model.manifest import read_manifest, write_manifest
-from ser_model.models.base import ModelConfig, build_model
-from ser_model.models.cnn14 import Cnn14Config
-from ser_model.models.fusion import FusionConfig
-from ser_model.models.head import HeadConfig
+from ser_model.models.base import EmotionModel
 from ser_model.models.storage import load_model, save_model
-from ser_model.models.text_transformer_config import TextTransformerConfig
-from ser_model.models.tokeniser import make_tokeniser
 from ser_model.schema import DIMENSIONS, ConfigError, ManifestError, RunError
 from ser_model.table_files import write_table_file
+
+WriteModel = Callable[..., str]
+"""Writes a model into a folder and returns its URI."""
 
 TRANSCRIPTS = ["so glad", "so sad", "", None, "glad " * 1000, "quite"]
 
 
-def write_model(folder: Path, *, hears: bool = True, missing: str = "reject") -> str:
-    text = TextTransformerConfig(
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        vocab_size=100,
-        max_position_embeddings=32,
-        max_tokens=32,
-        missing_transcript=missing,
-    )
-    config = ModelConfig(
-        task="dimensions",
-        targets=DIMENSIONS,
-        backbone=Cnn14Config(channels=(4, 8), num_pools=2) if hears else text,
-        pooling="mean",
-        head=HeadConfig(num_hidden=8),
-        fusion=FusionConfig(kind="concatenation", text=text) if hears else None,
-    )
-    tokeniser = make_tokeniser([t or "" for t in TRANSCRIPTS], vocab_size=100)
-    save_model(build_model(config, 0, tokeniser), str(folder))
-    return str(folder)
+@pytest.fixture
+def write_model(model_that_reads: Callable[..., EmotionModel]) -> WriteModel:
+    def write(folder: Path, *, hears: bool = True, missing: str = "reject") -> str:
+        model = model_that_reads(TRANSCRIPTS, hears=hears, missing_transcript=missing)
+        save_model(model, str(folder))
+        return str(folder)
+
+    return write
 
 
 @pytest.fixture
@@ -95,7 +79,7 @@ def without_transcripts(manifest: str, path: Path) -> str:
 
 @pytest.mark.parametrize("hears", [True, False])
 def test_every_source_with_transcripts_gives_the_same_scores(
-    tmp_path: Path, manifest: str, hears: bool
+    tmp_path: Path, manifest: str, hears: bool, write_model: WriteModel
 ) -> None:
     model = write_model(tmp_path / "model", hears=hears)
     shards = str(tmp_path / "shards")
@@ -126,7 +110,9 @@ def test_every_source_with_transcripts_gives_the_same_scores(
     assert len(set(expected.values())) == 5
 
 
-def test_a_missing_transcript_can_be_an_empty_one(tmp_path: Path, manifest: str) -> None:
+def test_a_missing_transcript_can_be_an_empty_one(
+    tmp_path: Path, manifest: str, write_model: WriteModel
+) -> None:
     model = write_model(tmp_path / "model", missing="empty")
     score_here(manifest, tmp_path / "run", model)
     predictions, rejections = rows_of(tmp_path / "run")
@@ -139,7 +125,7 @@ def test_a_missing_transcript_can_be_an_empty_one(tmp_path: Path, manifest: str)
 
 
 def test_a_source_without_any_transcript_is_refused_before_it_is_read(
-    tmp_path: Path, manifest: str
+    tmp_path: Path, manifest: str, write_model: WriteModel
 ) -> None:
     model = write_model(tmp_path / "model")
     silent = without_transcripts(manifest, tmp_path / "silent.parquet")
@@ -154,13 +140,17 @@ def test_a_source_without_any_transcript_is_refused_before_it_is_read(
         score_here(manifest, tmp_path / "run", model, segmenting=Segmenting(window_s=1.0))
 
 
-def test_a_plan_is_made_for_models_that_read(tmp_path: Path, manifest: str) -> None:
+def test_a_plan_is_made_for_models_that_read(
+    tmp_path: Path, manifest: str, write_model: WriteModel
+) -> None:
     model = write_model(tmp_path / "model")
     planned = plan_run(manifest, model_uri=model, devices="cpu", local=True, sample_s=0.1)
     assert planned.num_segments == len(TRANSCRIPTS)
 
 
-def test_transcripts_decide_what_a_run_is(tmp_path: Path, manifest: str) -> None:
+def test_transcripts_decide_what_a_run_is(
+    tmp_path: Path, manifest: str, write_model: WriteModel
+) -> None:
     model = write_model(tmp_path / "model")
     first = score_here(manifest, tmp_path / "run", model)
     table = read_manifest(manifest)
@@ -174,7 +164,7 @@ def test_transcripts_decide_what_a_run_is(tmp_path: Path, manifest: str) -> None
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_transcripts_from_elsewhere_stand_in_for_those_of_the_source(
-    tmp_path: Path, manifest: str, packed: bool
+    tmp_path: Path, manifest: str, packed: bool, write_model: WriteModel
 ) -> None:
     model = write_model(tmp_path / "model")
     expected = score_here(manifest, tmp_path / "expected", model)
@@ -204,7 +194,9 @@ def test_transcripts_from_elsewhere_stand_in_for_those_of_the_source(
         assert again.content_sha256 == expected.content_sha256
 
 
-def test_transcripts_of_a_run_are_read(tmp_path: Path, manifest: str, ctc_folder: Path) -> None:
+def test_transcripts_of_a_run_are_read(
+    tmp_path: Path, manifest: str, ctc_folder: Path, write_model: WriteModel
+) -> None:
     silent = without_transcripts(manifest, tmp_path / "silent.parquet")
     options = {"devices": "cpu", "local": True}
     said = transcribe(silent, model_uri=str(ctc_folder), output=str(tmp_path / "said"), **options)
@@ -216,7 +208,9 @@ def test_transcripts_of_a_run_are_read(tmp_path: Path, manifest: str, ctc_folder
     assert len(set(predictions.values())) > 1, "it read different texts"
 
 
-def test_transcripts_that_do_not_fit_are_refused(tmp_path: Path, manifest: str) -> None:
+def test_transcripts_that_do_not_fit_are_refused(
+    tmp_path: Path, manifest: str, write_model: WriteModel
+) -> None:
     texts = {"transcripts_uri": str(tmp_path / "texts.csv")}
     write_table_file(
         texts["transcripts_uri"], pa.table({"segment_id": ["s0", "new"], "transcript": ["a", "b"]})
@@ -231,7 +225,7 @@ def test_transcripts_that_do_not_fit_are_refused(tmp_path: Path, manifest: str) 
 
 @pytest.mark.parametrize("name", ["manifest.csv", "manifest.jsonl"])
 def test_transcripts_in_another_encoding_are_refused_by_the_name_of_their_file(
-    tmp_path: Path, manifest: str, name: str
+    tmp_path: Path, manifest: str, name: str, write_model: WriteModel
 ) -> None:
     model, path = write_model(tmp_path / "model"), tmp_path / name
     lines = {
@@ -244,7 +238,7 @@ def test_transcripts_in_another_encoding_are_refused_by_the_name_of_their_file(
 
 
 def test_a_registered_model_scores_is_described_and_is_an_mlflow_model_of_two_inputs(
-    tmp_path: Path, manifest: str, mlflow_folder: Path
+    tmp_path: Path, manifest: str, mlflow_folder: Path, write_model: WriteModel
 ) -> None:
     import mlflow.pyfunc
     from mlflow.models import Model

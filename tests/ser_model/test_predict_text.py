@@ -1,41 +1,26 @@
 """Predictions of models that read: who has no transcript, and who shares a batch."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import pytest
 
 from ser_model.batching import Item
 from ser_model.models.base import EmotionModel, ModelConfig, build_model
 from ser_model.models.cnn14 import Cnn14Config
-from ser_model.models.fusion import FusionConfig
 from ser_model.models.head import HeadConfig
-from ser_model.models.text_transformer_config import TextTransformerConfig
-from ser_model.models.tokeniser import make_tokeniser
 from ser_model.predict import Predictor
 from ser_model.schema import CLEAN, DIMENSIONS, Prediction, Reason, Rejection, Stage
+
+MakeModel = Callable[..., EmotionModel]
 
 TRANSCRIPTS = ["so glad", "so sad that i could weep", "", "glad " * 100_000, "так"]
 
 
-def make_model(*, hears: bool, **choices: object) -> EmotionModel:
-    text = TextTransformerConfig(
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        vocab_size=100,
-        max_position_embeddings=32,
-        max_tokens=32,
-        **choices,
-    )
-    config = ModelConfig(
-        task="dimensions",
-        targets=DIMENSIONS,
-        backbone=Cnn14Config(channels=(4, 8), num_pools=2) if hears else text,
-        pooling="mean",
-        head=HeadConfig(num_hidden=8),
-        fusion=FusionConfig(kind="every_block", text=text) if hears else None,
-    )
-    return build_model(config, 0, make_tokeniser(TRANSCRIPTS, vocab_size=100))
+@pytest.fixture
+def make_model(model_that_reads: MakeModel) -> MakeModel:
+    return partial(model_that_reads, TRANSCRIPTS, kind="every_block")
 
 
 def items(transcripts: list[str | None]) -> list[Item]:
@@ -53,7 +38,9 @@ def outcomes(
 
 
 @pytest.mark.parametrize("hears", [True, False])
-def test_a_score_does_not_depend_on_batch_mates_or_order(hears: bool) -> None:
+def test_a_score_does_not_depend_on_batch_mates_or_order(
+    hears: bool, make_model: MakeModel
+) -> None:
     model, waiting = make_model(hears=hears), items(TRANSCRIPTS)
     alone = {item[0]: outcomes(model, [item])[item[0]].dimensions for item in waiting}
     assert len(set(alone.values())) == len(waiting)
@@ -64,7 +51,9 @@ def test_a_score_does_not_depend_on_batch_mates_or_order(hears: bool) -> None:
 
 
 @pytest.mark.parametrize("hears", [True, False])
-def test_a_missing_transcript_is_rejected_or_empty_as_the_model_says(hears: bool) -> None:
+def test_a_missing_transcript_is_rejected_or_empty_as_the_model_says(
+    hears: bool, make_model: MakeModel
+) -> None:
     waiting = items(["so glad", None, ""])
     found = outcomes(make_model(hears=hears), waiting)
     assert isinstance(found["s0"], Prediction)
