@@ -52,6 +52,10 @@ def probe_text_lines(probe: Mapping[str, Any]) -> list[str]:
     return [*lines, f"meaning: {probe['meaning']}"]
 
 
+MOSTLY = 0.5
+"""Part of the CCC that the words alone must give, for a model to be said to use mostly them."""
+
+
 def meaning(statistics: Sequence[Row]) -> str:
     """Return one careful sentence of what the statistics of valence say.
 
@@ -84,9 +88,10 @@ def meaning(statistics: Sequence[Row]) -> str:
             f"the words alone, spoken neutrally, give {share:.0%} of the CCC of valence on the "
             "original speech, no clear loss: the model seems to use the words"
         )
+    extent = "mostly the words" if share > MOSTLY else "the words in part"
     return (
         f"the words alone, spoken neutrally, give {share:.0%} of the CCC of valence on the "
-        "original speech: the model seems to use the words in part, and for the rest how they are "
+        f"original speech: the model seems to use {extent}, and for the rest how they are "
         "said, or it follows this synthetic voice less well"
     )
 

@@ -44,7 +44,8 @@ UNKNOWN: Interval = (None, None, None)
     [
         (GOOD, NOTHING, (-0.6, -0.7, -0.5), "no better than chance"),
         (GOOD, (0.58, 0.5, 0.7), (-0.02, -0.1, 0.1), "give 97% .* no clear loss"),
-        (GOOD, HALF, (-0.3, -0.4, -0.2), "give 50% .* in part"),
+        (GOOD, HALF, (-0.3, -0.4, -0.2), "give 50% .* the words in part"),
+        (GOOD, (0.55, 0.5, 0.6), (-0.05, -0.07, -0.03), "give 92% .* mostly the words"),
         (NOTHING, HALF, (0.3, 0.1, 0.5), "says nothing of what it listens to"),
         (GOOD, UNKNOWN, UNKNOWN, "without an interval"),
         ((0.6, None, None), HALF, UNKNOWN, "without an interval"),
