@@ -10,6 +10,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from orchestration.finished import find_finished
 from orchestration.found_runs import FoundRun, file_sha256, find_run
 from pipelines.audit_config import (
     AUDIT_FILE,
@@ -198,17 +199,13 @@ def _choose_slices(
 
 
 def _find_audit(output: str, inputs_sha256: str) -> AuditSummary | None:
-    uri = storage.join(output, AUDIT_FILE)
-    try:
-        found = storage.read_json(uri)
-    except FileNotFoundError:
+    found = find_finished(
+        storage.join(output, AUDIT_FILE),
+        inputs_sha256,
+        of_others="an audit of other runs, metadata or options",
+    )
+    if found is None:
         return None
-    except ValueError as error:
-        raise RunError(f"{uri} is damaged: {error}; choose another --output") from error
-    if found.get("inputs_sha256") != inputs_sha256:
-        raise RunError(
-            f"{output} holds an audit of other runs, metadata or options; choose another --output"
-        )
     statistics = storage.read_table(storage.join(output, "statistics.parquet"))
     return AuditSummary(output=output, audit=found, statistics=statistics)
 

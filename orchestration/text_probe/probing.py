@@ -21,6 +21,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from orchestration.finished import find_finished
 from orchestration.found_runs import FoundRun, file_sha256, find_run
 from orchestration.model_uris import ResolvedModel, resolve_model
 from orchestration.text_probe.notes import notes_of
@@ -127,7 +128,11 @@ def probe_text(
         sentiment = find_sentiment(config.sentiment, metadata, metadata_uri)
         model = _same_model(found, model_uri)
         about = _about(found, metadata_uri, model, config, sentiment)
-        done = _find_probe(output, about["inputs_sha256"])
+        done = find_finished(
+            storage.join(output, PROBE_FILE),
+            about["inputs_sha256"],
+            of_others="a probe of other predictions, metadata or options",
+        )
         if done is not None:
             logger.info("probe: %s is complete already", output)
             return done
@@ -198,22 +203,6 @@ def _about(
         "schema_version": SCHEMA_VERSION,
         "inputs_sha256": hashlib.sha256(storage.to_json_bytes(decisive)).hexdigest(),
     }
-
-
-def _find_probe(output: str, inputs_sha256: str) -> Probe | None:
-    uri = storage.join(output, PROBE_FILE)
-    try:
-        found = storage.read_json(uri)
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise RunError(f"{uri} is damaged: {error}; choose another --output") from error
-    if found.get("inputs_sha256") != inputs_sha256:
-        raise RunError(
-            f"{output} holds a probe of other predictions, metadata or options; choose another "
-            "--output"
-        )
-    return found
 
 
 def _complete(
