@@ -52,13 +52,18 @@ POINTS = {
 }
 
 TRANSCRIBING_POINTS = {
-    "the creation of run.json": ("create", "run.json", 1),
     "a file of transcripts": ("put", "transcripts.parquet", 3),
-    "a file of rejections": ("put", "rejections.parquet", 2),
-    "a commit": ("create", "commits/clean/shard-", 3),
-    "a roll-up": ("put", "rollup-", 1),
-    "the table of all commits": ("put", "commits.parquet", 1),
-    "the completion of run.json": ("put", "run.json", 1),
+    **{
+        point: POINTS[point]
+        for point in (
+            "the creation of run.json",
+            "a file of rejections",
+            "a commit",
+            "a roll-up",
+            "the table of all commits",
+            "the completion of run.json",
+        )
+    },
 }
 """The machinery is the same: those where transcripts are written, and a few others."""
 
