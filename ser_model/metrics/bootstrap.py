@@ -1,4 +1,4 @@
-"""The speaker-level bootstrap: who counts how often in which replicate, and intervals.
+"""The speaker-level bootstrap: who counts how often in which replicate.
 
 Segments of one speaker resemble each other, so speakers are drawn, not segments. Instead of drawing
 S of S speakers, each speaker gets an independent Poisson(1) weight (Chamandy et al., "Estimating
@@ -64,29 +64,6 @@ def random_bits(keys: UInt64s, *, purpose: str, num_replicates: int) -> UInt64s:
     counter = np.arange(1, num_replicates + 1, dtype=np.uint64) * np.uint64(_GOLDEN_GAMMA)
     replicate_keys = mix_bits(speaker_keys([purpose]) + counter)
     return mix_bits(replicate_keys[:, None] ^ keys[None, :])
-
-
-def percentile_interval(replicates: Floats, *, confidence: float = 0.95) -> tuple[Floats, Floats]:
-    """Return the lower and upper bound of the percentile interval along the first axis.
-
-    Args:
-        replicates: [B, ...] the statistic of each replicate; NaN where it has no value.
-        confidence: 0 to 1.
-
-    Returns:
-        Two arrays [...]; NaN where fewer than MIN_SHARE_OF_REPLICATES have a value.
-    """
-    tail = (1.0 - confidence) / 2.0
-    enough = has_enough_replicates(replicates)
-    filled = np.where(enough, replicates, 0.0)  # an all-NaN column would warn
-    low, high = np.nanquantile(filled, [tail, 1.0 - tail], axis=0)
-    return np.where(enough, low, np.nan), np.where(enough, high, np.nan)
-
-
-def standard_error(replicates: Floats) -> Floats:
-    """Return [...] the standard deviation of the replicates [B, ...]; NaN where too few."""
-    enough = has_enough_replicates(replicates)
-    return np.where(enough, np.nanstd(np.where(enough, replicates, 0.0), axis=0), np.nan)
 
 
 def has_enough_replicates(replicates: Floats) -> NDArray[np.bool_]:

@@ -6,13 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ser_model.metrics.bootstrap import (
-    percentile_interval,
-    poisson_weights,
-    speaker_keys,
-    standard_error,
-)
+from ser_model.metrics.bootstrap import has_enough_replicates, poisson_weights, speaker_keys
 from ser_model.metrics.concordance import concordance_cc_of
+from ser_model.metrics.intervals import Scale, speaker_interval
 from ser_model.metrics.moments import CoMoments
 from ser_model.metrics.significance import (
     benjamini_hochberg,
@@ -72,23 +68,16 @@ def test_the_bootstrap_finds_the_spread_between_speakers():
     truth = np.zeros(2_000)
     moments = CoMoments.from_groups(truth, speaker_bias[speaker], speaker, 200)
     totals = moments.weighted_totals(weights_of(SPEAKERS, num_replicates=2_000))
-    assert standard_error(totals.mean_prediction) == pytest.approx(
+    assert totals.mean_prediction.std() == pytest.approx(
         speaker_bias.std() / math.sqrt(200), rel=0.08
     )
-
-
-def test_the_interval_holds_the_middle_of_the_replicates():
-    low, high = percentile_interval(np.arange(1001.0))
-    assert [float(low), float(high)] == pytest.approx([25, 975])
 
 
 def test_an_interval_needs_enough_replicates_with_a_value():
     replicates = np.ones((100, 2))
     replicates[:20, 0] = np.nan
     replicates[:21, 1] = np.nan
-    low, high = percentile_interval(replicates)
-    assert low[0] == high[0] == 1
-    assert np.isnan([low[1], high[1], standard_error(replicates)[1]]).all()
+    assert has_enough_replicates(replicates).tolist() == [True, False]
 
 
 def test_a_concordance_interval_covers_the_value():
@@ -96,10 +85,10 @@ def test_a_concordance_interval_covers_the_value():
     truth = random.uniform(0, 1, 1_000)
     speaker = random.integers(0, 200, 1_000)
     moments = CoMoments.from_groups(truth, truth + random.normal(0, 0.2, 1_000), speaker, 200)
-    value = concordance_cc_of(moments.weighted_totals(np.ones((1, 200))))[0]
-    low, high = percentile_interval(
-        concordance_cc_of(moments.weighted_totals(weights_of(SPEAKERS)))
-    )
+    weights_B1S = np.vstack([np.ones((1, 200)), weights_of(SPEAKERS)])
+    values_B1 = concordance_cc_of(moments.weighted_totals(weights_B1S))
+    value = values_B1[0]
+    low, high = speaker_interval(values_B1, 200, Scale.CORRELATION)
     assert low < value < high < low + 0.1
 
 
