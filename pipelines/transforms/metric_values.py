@@ -24,6 +24,7 @@ from ser_model.metrics.recall import (
 
 NO_VARIANCE = "no variance"
 NO_SEGMENTS = "no segments"
+NO_INTERVAL = "no interval is computed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,16 +18,15 @@ import pyarrow.compute as pc
 from apache_beam.pvalue import TaggedOutput
 from numpy.typing import NDArray
 
-from pipelines.transforms.bootstrapping import confusions
-from pipelines.transforms.metric_values import metric_values
+from pipelines.transforms.metric_values import NO_INTERVAL, metric_values
+from pipelines.transforms.speaker_emotions import emotion_rows
 from pipelines.transforms.speakers import SPEAKER_SUMS, moments_of
-from pipelines.transforms.tables import MISSING, array, group_rows, to_batch, to_table
+from pipelines.transforms.tables import MISSING, array, to_batch, to_table
 from ser_model.metrics.concordance import concordance_cc_of
 from ser_model.metrics.dimension_sums import DimensionSums
 from ser_model.metrics.errors import bias_of, mean_absolute_error_of
 from ser_model.metrics.intervals import Estimate
 from ser_model.metrics.moments import CoMoments, Floats
-from ser_model.metrics.recall import Confusion
 from ser_model.metrics.significance import student_t_quantile
 from ser_model.metrics.speakers import (
     bias_error_of,
@@ -50,7 +49,6 @@ QUANTILES = {"p05": 0.05, "p50": 0.5, "p95": 0.95}
 
 FEW_SEGMENTS = "too few segments"
 FEW_SPEAKERS = "fewer than 2 speakers with 10 segments"
-NO_INTERVAL = "no interval is computed"
 
 Row = dict[str, Any]
 TargetKey = tuple[str, str]
@@ -122,26 +120,6 @@ def dimension_rows(names: pa.Array, moments: CoMoments, head: Mapping[str, str])
         table |= {field.name: pa.nulls(len(names), field.type) for field in missing}
         parts.append(pa.table(table).select(SPEAKERS.names).cast(SPEAKERS))
     return to_batch(pa.concat_tables(parts).combine_chunks())
-
-
-def emotion_rows(sums: pa.Table, head: Mapping[str, str]) -> pa.RecordBatch:
-    """Return the rows of all speakers of a model that predicts emotions, without intervals."""
-    first_rows, groups = group_rows(sums, ["speaker_id"])
-    names = array(sums, "speaker_id").take(pa.array(first_rows)).to_pylist()
-    classes, counts = confusions(sums, groups, len(first_rows))
-    state = Confusion(classes=classes, counts=counts)
-    rows = []
-    for metric in metric_values(state):
-        for index, name in enumerate(names):
-            value = float(metric.values[index])
-            has_value = math.isfinite(value)
-            if not has_value and metric.is_of_class:
-                continue  # a speaker who never says it, or is never heard so
-            row = {**head, "speaker_id": name, "metric": metric.name, "num_speakers": 1}
-            row |= {"num_segments": int(state.num_segments[index])}
-            row |= {"value": value if has_value else None}
-            rows.append({**row, "reason": NO_INTERVAL if has_value else metric.why_undefined})
-    return pa.RecordBatch.from_pylist(rows, schema=SPEAKERS)
 
 
 def summary_rows(moments: CoMoments) -> Iterator[Row]:

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
+from pipelines.transforms.metric_values import NO_INTERVAL
 from pipelines.transforms.speaker_statistics import FEW_SPEAKERS, MIN_SEGMENTS, summarise_speakers
 from pipelines.transforms.speakers import merge_speakers, sum_up_speakers
 from pipelines.transforms.tables import to_batch, to_table
@@ -42,14 +43,23 @@ def joined(speaker, truth, predictions):
     return pa.concat_tables(parts).combine_chunks()
 
 
-def summarised(speaker, truth, predictions, target="valence"):
-    """Return the rows of speakers, and the summaries by model and metric."""
-    table = joined(speaker, truth, predictions)
+def sums_of_target(table, target):
     batches = [element[1] for element in sum_up_speakers((0, table), 1) if type(element) is tuple]
     sums = merge_speakers(to_table(batches))
-    of_target = sums.filter(pa.array([name == target for name in sums["target"].to_pylist()]))
+    return to_batch(sums.filter(pa.array([name == target for name in sums["target"].to_pylist()])))
+
+
+def summarised_emotions(table):
+    """Return the rows of speakers of models that predict emotions."""
+    outputs = summarise_speakers((("clean", "emotion"), [sums_of_target(table, "emotion")]))
+    return [row for batch in outputs for row in batch.to_pylist()]
+
+
+def summarised(speaker, truth, predictions, target="valence"):
+    """Return the rows of speakers, and the summaries by model and metric."""
     rows, summaries = [], {}
-    for output in summarise_speakers((("clean", target), [to_batch(of_target)])):
+    batch = sums_of_target(joined(speaker, truth, predictions), target)
+    for output in summarise_speakers((("clean", target), [batch])):
         if isinstance(output, pa.RecordBatch):
             assert output.schema == SPEAKERS
             rows += output.to_pylist()
@@ -198,5 +208,33 @@ def test_emotions_of_speakers(segments):
     assert summaries == {}
     for number in range(len(COUNTS)):
         row = row_of(rows, "a", number, "accuracy")
-        assert row["value"] == (1.0 if number % 2 == 0 else 0.0)
-        assert row["num_segments"] == (speaker == number).sum()
+        num = int((speaker == number).sum())
+        hits = num if number % 2 == 0 else 0
+        assert row["value"] == hits / num
+        assert row["num_segments"] == num
+        wilson = stats.binomtest(hits, num).proportion_ci(method="wilson")
+        assert (row["ci_low"], row["ci_high"]) == pytest.approx((wilson.low, wilson.high))
+        # Who says one emotion only has the recall of that one for UAR.
+        recall = row_of(rows, "a", number, "unweighted_average_recall")
+        assert (recall["ci_low"], recall["ci_high"]) == pytest.approx((wilson.low, wilson.high))
+        assert row_of(rows, "a", number, "unweighted_average_f1")["reason"] == NO_INTERVAL
+
+
+def test_recall_and_precision_of_speakers_have_intervals_of_their_own_counts():
+    random = np.random.default_rng(5)
+    speaker = np.repeat([0, 1], [30, 9])
+    truth = np.array(["anger", "joy"])[random.integers(0, 2, 39)]
+    said = np.where(random.random(39) < 0.7, truth, "joy")
+    table = joined(speaker, random.random(39), {"a": random.random(39)})
+    for name, values in (("truth_emotion", truth), ("prediction_emotion", said)):
+        table = table.set_column(table.column_names.index(name), name, pa.array(values))
+    rows = summarised_emotions(table)
+    for number in (0, 1):
+        of = speaker == number
+        for metric, among in (("recall", truth), ("precision", said)):
+            hits = int((of & (truth == "joy") & (said == "joy")).sum())
+            num = int((of & (among == "joy")).sum())
+            row = row_of(rows, "a", number, f"{metric}[joy]")
+            wilson = stats.binomtest(hits, num).proportion_ci(method="wilson")
+            assert row["value"] == hits / num
+            assert (row["ci_low"], row["ci_high"]) == pytest.approx((wilson.low, wilson.high))
