@@ -4,16 +4,17 @@
                   +-- JoinMetadata -- sum_up_speakers -- bootstrap_speakers -- compare_slices
     metadata -----+        |                |               |         |             |
                         ledger          densities      confusion  summarise    judge_family
-                                                                   _speakers        |
-                                                                      |         statistics
-                                                                   speakers
+                      FindExtremes                                 _speakers        |
+                           |                                          |         statistics
+                       extremes                                    speakers
 
 Rows are read once. What follows the join is the size of speakers and slices, not of segments. The
 number of partitions is fixed, and whatever is summed is summed in the order of the partitions, so
 the tables are the same bytes on one worker and on a hundred.
 
 The folder holds `statistics.parquet`, `speakers.parquet`, `densities.parquet`, `confusion.parquet`,
-`ledger.parquet`, and `audit.json`, written last: where it is, the audit is complete.
+`extremes.parquet`, `ledger.parquet`, and `audit.json`, written last: where it is, the audit is
+complete.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from pipelines.transforms.bootstrapping import (
     bootstrap_speakers,
 )
 from pipelines.transforms.comparing import compare_slices
+from pipelines.transforms.extremes import FindExtremes
 from pipelines.transforms.joining import JoinMetadata
 from pipelines.transforms.judging import PERMUTATIONS_SIDE, STATISTICS_SIDE, judge_family
 from pipelines.transforms.permuting import permute_speakers
@@ -151,6 +153,7 @@ def _build(
         "speakers": [speakers.rows, *_draw(join.joined, config)],
         "confusion": [totals[CONFUSIONS]],
         "densities": [sums[DENSITIES]],
+        "extremes": [{"joined": join.joined, "statistics": statistics} | FindExtremes()],
         "ledger": [read[LEDGER], join[LEDGER]],
     }
     # An empty batch of each kind, so that each file is written, if with no rows: what an earlier

@@ -7,6 +7,7 @@ from functools import partial
 
 import pyarrow as pa
 
+from pipelines.transforms.extremes import EXTREME_ROWS
 from pipelines.transforms.tables import (
     CONFUSION_ROWS,
     DENSITY_ROWS,
@@ -69,6 +70,10 @@ TABLES: dict[str, tuple[pa.Schema, Callable[[pa.Table], pa.Table]]] = {
     "confusion": (
         CONFUSION_ROWS,
         _add_up(("model_version", "condition", "truth", "prediction"), CONFUSION_ROWS),
+    ),
+    "extremes": (
+        EXTREME_ROWS,
+        _sort(("model_version", "condition", "slice_by", "slice", "target", "rank")),
     ),
     "ledger": (LEDGER_ROWS, _add_up(("model_version", "condition", "name"), LEDGER_ROWS)),
 }

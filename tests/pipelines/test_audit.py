@@ -27,7 +27,7 @@ from ser_model.schema import (
     RunError,
 )
 
-TABLES = ("statistics", "speakers", "densities", "confusion", "ledger")
+TABLES = ("statistics", "speakers", "densities", "confusion", "extremes", "ledger")
 
 
 def jensen_shannon(truth, prediction):
