@@ -30,6 +30,7 @@ from pipelines.transforms.tables import (
     MISSING,
     PREDICTION_ROWS,
     SLICE_PREFIX,
+    SUITE_PREFIX,
     array,
     floats,
     group_rows,
@@ -133,7 +134,7 @@ def _side_by_side(predictions: pa.Table, metadata: pa.Table) -> pa.Table:
         if name in TARGETS:
             columns[f"truth_{name}"] = metadata.column(name)
             columns[f"prediction_{name}"] = predictions.column(name)
-        elif name == "speaker_id" or name.startswith(SLICE_PREFIX):
+        elif name == "speaker_id" or name.startswith((SLICE_PREFIX, SUITE_PREFIX)):
             columns[name] = metadata.column(name)
     return pa.table(columns).combine_chunks()
 

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from apache_beam.pvalue import TaggedOutput
 
+from pipelines.transforms.suite_columns import suite_columns
 from pipelines.transforms.tables import (
     LEDGER_ROWS,
     MISSING,
@@ -80,7 +81,10 @@ def read_predictions(
 
 
 def read_metadata_rows(
-    uri: str, slices: Sequence[tuple[str, ...]], truth_range: tuple[float, float]
+    uri: str,
+    slices: Sequence[tuple[str, ...]],
+    truth_range: tuple[float, float],
+    groupings: Sequence[str] = (),
 ) -> Iterator[pa.RecordBatch]:
     """Yield batches of `segment_id`, `speaker_id`, truth and the slices that a segment is in.
 
@@ -88,8 +92,12 @@ def read_metadata_rows(
         uri: the metadata.
         slices: metadata columns to slice by, alone or crossed.
         truth_range: scale of the truth.
+        groupings: what a suite of tests compares, of `suite_columns.find_groupings`.
     """
-    table = metadata_rows(read_metadata(uri, truth_range=truth_range), slices)
+    metadata = read_metadata(uri, truth_range=truth_range)
+    table = metadata_rows(metadata, slices)
+    for name, groups in suite_columns(metadata, groupings).items():
+        table = table.append_column(name, groups)
     yield from table.to_batches(max_chunksize=ROWS_PER_BATCH)
 
 
