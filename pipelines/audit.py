@@ -12,9 +12,9 @@ Rows are read once. What follows the join is the size of speakers and slices, no
 number of partitions is fixed, and whatever is summed is summed in the order of the partitions, so
 the tables are the same bytes on one worker and on a hundred.
 
-The folder holds `statistics.parquet`, `speakers.parquet`, `densities.parquet`, `confusion.parquet`,
-`extremes.parquet`, `ledger.parquet`, and `audit.json`, written last: where it is, the audit is
-complete.
+The folder holds `statistics.parquet`, `speakers.parquet`, `densities.parquet`, `residuals.parquet`,
+`confusion.parquet`, `extremes.parquet`, `ledger.parquet`, and `audit.json`, written last: where it
+is, the audit is complete.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ from pipelines.transforms.reading import (
     read_metadata_rows,
     read_predictions,
 )
+from pipelines.transforms.residual_counts import RESIDUALS, DescribeResiduals
 from pipelines.transforms.speaker_draws import draw_speakers, spread_speakers
 from pipelines.transforms.speaker_statistics import SUMMARIES, summarise_speakers
 from pipelines.transforms.speakers import DENSITIES, sum_up_speakers
@@ -148,11 +149,13 @@ def _build(
         | "GatherFamilies" >> beam.CoGroupByKey()
         | "JudgeGaps" >> beam.Map(judge_family, config)
     )
+    residuals = {"joined": join.joined, "statistics": compared} | DescribeResiduals()
     tables = {
-        "statistics": [statistics],
+        "statistics": [statistics, residuals.rows],
         "speakers": [speakers.rows, *_draw(join.joined, config)],
         "confusion": [totals[CONFUSIONS]],
         "densities": [sums[DENSITIES]],
+        "residuals": [residuals[RESIDUALS]],
         "extremes": [{"joined": join.joined, "statistics": statistics} | FindExtremes()],
         "ledger": [read[LEDGER], join[LEDGER]],
     }

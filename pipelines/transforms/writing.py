@@ -8,6 +8,7 @@ from functools import partial
 import pyarrow as pa
 
 from pipelines.transforms.extremes import EXTREME_ROWS
+from pipelines.transforms.residual_counts import RESIDUAL_ROWS
 from pipelines.transforms.tables import (
     CONFUSION_ROWS,
     DENSITY_ROWS,
@@ -67,6 +68,7 @@ TABLES: dict[str, tuple[pa.Schema, Callable[[pa.Table], pa.Table]]] = {
             ("model_version", "condition", "target", "truth_bin", "prediction_bin"), DENSITY_ROWS
         ),
     ),
+    "residuals": (RESIDUAL_ROWS, _sort(RESIDUAL_ROWS.names[:-1])),
     "confusion": (
         CONFUSION_ROWS,
         _add_up(("model_version", "condition", "truth", "prediction"), CONFUSION_ROWS),

@@ -27,7 +27,7 @@ from ser_model.schema import (
     RunError,
 )
 
-TABLES = ("statistics", "speakers", "densities", "confusion", "extremes", "ledger")
+TABLES = ("statistics", "speakers", "densities", "residuals", "confusion", "extremes", "ledger")
 
 
 def jensen_shannon(truth, prediction):
@@ -313,6 +313,45 @@ def test_residuals_equal_scipy(audited, corpus, dimension, name):
     slope, intercept = np.polyfit(truth, residual, 1)
     assert row_of(audited, **at, metric="residual_slope")["value"] == pytest.approx(slope)
     assert row_of(audited, **at, metric="residual_intercept")["value"] == pytest.approx(intercept)
+
+
+@pytest.mark.parametrize("name", ["", "accent=scottish", "sex=female,accent=welsh"])
+@pytest.mark.parametrize("dimension", DIMENSIONS)
+def test_quantiles_of_residuals_are_within_half_a_bin_of_numpy(audited, corpus, dimension, name):
+    is_wanted = scored_by_w2v(corpus, dimension)
+    if name:
+        is_wanted &= corpus.accent == name.rpartition("=")[2]
+    if "sex" in name:
+        is_wanted &= corpus.sex == "female"
+    residuals = (corpus.truth[dimension] - corpus.prediction[dimension])[is_wanted]
+    residuals = np.clip(residuals, -1, 1)
+    at = {"model_version": "w2v", "slice": name, "target": dimension}
+    for percent in (5, 25, 50, 75, 95):
+        row = row_of(audited, **at, metric=f"residual_p{percent:02}")
+        assert row["value"] == pytest.approx(np.quantile(residuals, percent / 100), abs=0.005)
+        assert row["num_segments"] == residuals.size
+        assert row["ci_low"] is None
+        assert row["reason"] == "no interval is computed"
+    counted = rows_of(audited, "residuals", **at)
+    assert sum(row["num_segments"] for row in counted) == residuals.size
+    edges = np.append(np.arange(-1, 1, 0.01), [1.0])
+    in_bins = np.bincount(np.digitize(residuals, edges), minlength=202)
+    by_bin = np.zeros(202, dtype=int)
+    by_bin[[row["bin"] for row in counted]] = [row["num_segments"] for row in counted]
+    # A residual on an edge may be rounded to either side of it.
+    assert np.abs(np.cumsum(by_bin) - np.cumsum(in_bins)).max() <= 1
+
+
+def test_suppressed_slices_have_no_residuals(strict):
+    def slices(rows):
+        return {(r["model_version"], r["condition"], r["slice"], r["target"]) for r in rows}
+
+    statistics = table_of(strict, "statistics").to_pylist()
+    of_bias = [row for row in statistics if row["metric"] == "bias"]
+    shown = slices(row for row in of_bias if row["verdict"] is None)
+    assert len(shown) < len(slices(of_bias))
+    assert slices(row for row in statistics if row["metric"] == "residual_p50") == shown
+    assert slices(table_of(strict, "residuals").to_pylist()) == shown
 
 
 def test_tests_of_residuals_are_corrected_for_being_many(audited):
