@@ -40,6 +40,7 @@ from pipelines.transforms.comparing import compare_slices
 from pipelines.transforms.extremes import FindExtremes
 from pipelines.transforms.joining import JoinMetadata
 from pipelines.transforms.judging import PERMUTATIONS_SIDE, STATISTICS_SIDE, judge_family
+from pipelines.transforms.pairs import ComparePairs, GatherCells, list_sides, share
 from pipelines.transforms.permuting import permute_speakers
 from pipelines.transforms.reading import (
     LEDGER,
@@ -48,6 +49,7 @@ from pipelines.transforms.reading import (
     read_predictions,
 )
 from pipelines.transforms.residual_counts import RESIDUALS, DescribeResiduals
+from pipelines.transforms.sharing import CELLS_SIDE, SHARED, SHARED_SIDE
 from pipelines.transforms.speaker_draws import draw_speakers, spread_speakers
 from pipelines.transforms.speaker_statistics import SUMMARIES, summarise_speakers
 from pipelines.transforms.speakers import DENSITIES, sum_up_speakers
@@ -124,19 +126,20 @@ def _build(
     sums = join.joined | "SumUpSpeakers" >> beam.FlatMap(
         sum_up_speakers, NUM_PARTITIONS
     ).with_outputs(DENSITIES, main="sums")
-    totals = (
-        sums.sums
-        | "GatherSpeakers" >> beam.GroupByKey()
-        | "BootstrapSpeakers"
-        >> beam.FlatMap(bootstrap_speakers, config).with_outputs(
-            WHOLE_SPEAKERS, CONFUSIONS, LABELLED, main="totals"
-        )
-    )
-    compared = (
-        totals.totals
-        | "GatherSlices" >> beam.GroupByKey()
-        | "CompareSlices" >> beam.FlatMap(compare_slices, config)
-    )
+    sides = list_sides(read.rows)
+    shared = share(join.joined, sides)
+    gathered = {CELLS_SIDE: sums.sums, SHARED_SIDE: shared} | GatherCells()
+    totals = gathered.cells | "BootstrapSpeakers" >> beam.FlatMap(
+        bootstrap_speakers, config
+    ).with_outputs(WHOLE_SPEAKERS, CONFUSIONS, LABELLED, main="totals")
+    slices = totals.totals | "GatherSlices" >> beam.GroupByKey()
+    compared = slices | "CompareSlices" >> beam.FlatMap(compare_slices, config)
+    pairs = {
+        "totals": slices,
+        "shared_cells": gathered[SHARED],
+        "shared": shared,
+        "sides": sides,
+    } | ComparePairs(config)
     speakers = (
         totals[WHOLE_SPEAKERS]
         | "GatherTargets" >> beam.GroupByKey()
@@ -151,7 +154,7 @@ def _build(
     )
     residuals = {"joined": join.joined, "statistics": compared} | DescribeResiduals()
     tables = {
-        "statistics": [statistics, residuals.rows],
+        "statistics": [statistics, pairs, residuals.rows],
         "speakers": [speakers.rows, *_draw(join.joined, config)],
         "confusion": [totals[CONFUSIONS]],
         "densities": [sums[DENSITIES]],

@@ -85,7 +85,7 @@ def compare_slices(
     names = ("model_version", "condition", "slice_by", "target")
     head = dict(zip(names, key, strict=True))
     totals = sorted(all_totals, key=lambda totals: (totals.slice, totals.partition))
-    slices = _merge_partitions(totals)
+    slices = merge_partitions(totals)
     found = [row for one in slices for row in slice_rows(one, config.minimums)]
     if config.is_compared(head["slice_by"]):
         found += _gaps_between(slices, totals, config.minimums)
@@ -93,7 +93,8 @@ def compare_slices(
     yield key[:2], pa.RecordBatch.from_pylist(rows, schema=STATISTICS)
 
 
-def _merge_partitions(totals: list[SliceTotals]) -> list[Slice]:
+def merge_partitions(totals: list[SliceTotals]) -> list[Slice]:
+    """Return the slices of totals that are sorted by slice and partition."""
     slices = []
     for name, parts in itertools.groupby(totals, key=lambda part: part.slice):
         of_slice = list(parts)

@@ -70,9 +70,9 @@ def judge_gaps(
     rows = statistics.to_pylist()
     for metric in RESIDUAL_TESTS:
         tested = [row for row in rows if row["metric"] == metric and row["p_value"] is not None]
-        _correct(tested)
+        correct(tested)
     judged = [row for row in rows if _is_tested(row, config)]
-    _correct(judged)
+    correct(judged)
     found = {} if permutations is None else {_key(row): row for row in permutations.to_pylist()}
     for row in judged:
         estimate = Estimate(
@@ -92,8 +92,8 @@ def judge_gaps(
     return pa.Table.from_pylist(rows, schema=STATISTICS)
 
 
-def _correct(rows: list[Row]) -> None:
-    """Fill the adjusted p-values of a family."""
+def correct(rows: list[Row]) -> None:
+    """Fill the adjusted p-values of a family of rows, each of which has a p-value."""
     p_values = [row["p_value"] for row in rows]
     columns = {"p_adjusted": holm(p_values), "p_adjusted_fdr": benjamini_hochberg(p_values)}
     for name, values in columns.items():

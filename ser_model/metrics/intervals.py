@@ -204,6 +204,45 @@ def gap_estimate(
     )
 
 
+def has_spread(values_B1: Floats) -> bool:
+    """Tell whether replicates differ by more than rounding; those without a value do not count.
+
+    Example:
+        >>> has_spread(np.array([.1, .1, np.nan])), has_spread(np.array([.1, .2, .1]))
+        (False, True)
+    """
+    scale = max(abs(float(values_B1[0])), 1.0)
+    return bool(np.nanmax(np.abs(values_B1 - values_B1[0])) > NO_SPREAD * scale)
+
+
+def paired_estimate(difference_B1: Floats, num_speakers: float) -> Estimate | None:
+    """Return the difference of two metrics of the same segments, with its error over speakers.
+
+    Both sides have the same speakers, so there is one number of speakers and S - 1 degrees of
+    freedom, as in the paired t-test.
+
+    Args:
+        difference_B1: [B1] the difference, then that of each replicate; NaN where it has no value.
+        num_speakers: effective speakers.
+
+    Returns:
+        None where too few replicates have a value, or they are all the same.
+
+    Example:
+        >>> found = paired_estimate(np.array([.1, .0, .1, .2, .1]), 5.0)
+        >>> found.value, round(found.standard_error, 4), found.degrees_of_freedom
+        (0.1, 0.0791, 4.0)
+    """
+    error = speaker_error(difference_B1, num_speakers)
+    if np.isnan(error) or not has_spread(difference_B1):
+        return None
+    return Estimate(
+        value=float(difference_B1[0]),
+        standard_error=error,
+        degrees_of_freedom=max(num_speakers - 1.0, 1.0),
+    )
+
+
 def _small_sample_factor(num_speakers: float) -> float:
     """S / (S - 1), what a variance between S speakers is too small by."""
     size = max(num_speakers, 2.0)

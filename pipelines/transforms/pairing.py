@@ -1,0 +1,215 @@
+"""Compares models with each other, and conditions with clean, on the same draws of speakers.
+
+Both sides have the same segments (see `sharing`) and were weighed by the same replicates, so what
+they share cancels: a difference is often far more certain than either side. It is tested against 0
+by Student's t over the speakers.
+
+A family of tests is one metric: the differences between all models under a condition, or the
+changes of a model under all its conditions, for all targets. All segments are one family; the
+slices are another, so that to look at many groups takes nothing from the main question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.audit_config import AuditConfig, is_judged
+from pipelines.transforms.bootstrapping import SliceKey, SliceTotals
+from pipelines.transforms.comparing import (
+    FEW_REPLICATES,
+    FEW_SPEAKERS,
+    MIN_SPEAKERS,
+    NO_SPREAD,
+    merge_partitions,
+    why_suppressed,
+)
+from pipelines.transforms.judging import correct
+from pipelines.transforms.metric_values import MetricValues, metric_values
+from pipelines.transforms.sharing import Side, Unshared, pairs_of
+from pipelines.transforms.tables import to_table
+from ser_model.metrics.intervals import has_spread, paired_estimate
+from ser_model.schema import STATISTICS, SUPPRESSED
+
+NOTHING_SHARED = "no segment that both sides have"
+
+SliceName = tuple[str, str, str]
+"""slice_by, slice, target."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideValues:
+    """What is compared of one model and condition, on one slice.
+
+    Attributes:
+        side: model version, or the label of a pair's shared segments; and condition.
+        num_segments: of the slice.
+        num_speakers: of the slice.
+        effective_speakers: fewer where some of them have most segments.
+        why_suppressed: why the slice is too small to be shown; None where it is not.
+        metrics: the compared metrics, estimate and replicates.
+    """
+
+    side: Side
+    num_segments: int
+    num_speakers: int
+    effective_speakers: float
+    why_suppressed: str | None
+    metrics: tuple[MetricValues, ...]
+
+
+def slice_values(
+    element: tuple[SliceKey, Iterable[SliceTotals]], sides: Sequence[Side], config: AuditConfig
+) -> Iterator[tuple[SliceName, SideValues]]:
+    """Yield what is compared of each slice; nothing where there is nobody to compare with.
+
+    Args:
+        element: model version, condition, slice_by and target; and the totals of all partitions.
+        sides: all models and conditions of the audit.
+        config: which metrics have a margin, and which slices are too small to be shown.
+    """
+    if not pairs_of(sides):
+        return
+    (model_version, condition, slice_by, target), totals = element
+    ordered = sorted(totals, key=lambda part: (part.slice, part.partition))
+    for one in merge_partitions(ordered):
+        metrics = tuple(m for m in metric_values(one.state) if _is_compared(m, config))
+        values = SideValues(
+            side=(model_version, condition),
+            num_segments=one.num_segments,
+            num_speakers=one.num_speakers,
+            effective_speakers=one.effective_speakers,
+            why_suppressed=why_suppressed(one, config.minimums),
+            metrics=metrics,
+        )
+        yield (slice_by, one.name, target), values
+
+
+def compare_pairs(
+    element: tuple[SliceName, Iterable[SideValues]],
+    sides: Sequence[Side],
+    unshared: Sequence[tuple[str, str]],
+) -> Iterator[tuple[tuple[str, str], pa.RecordBatch]]:
+    """Yield the rows of schema.STATISTICS of one slice by the family that they are tested in.
+
+    Args:
+        element: a slice and target; and what all sides say of it.
+        sides: all models and conditions of the audit.
+        unshared: the pairs (`Pair.label(0)`) and targets that are compared on their shared
+            segments only.
+    """
+    (slice_by, name, target), values = element
+    found = {one.side: one for one in values}
+    differing = set(unshared)
+    for pair in pairs_of(sides):
+        if pair.first not in found or pair.second not in found:
+            continue  # a model without this target, or none of whose segments is in the slice
+        both = (found[pair.first], found[pair.second])
+        head = {
+            "model_version": pair.first[0],
+            "condition": pair.first[1],
+            "slice_by": ",".join(filter(None, (pair.column, slice_by))),
+            "slice": ",".join(filter(None, (pair.name, name))),
+            "target": target,
+        }
+        if (pair.label(0), target) not in differing:
+            rows = _rows_of_pair(pair.kind, *both)
+        else:
+            first, second = (
+                found.get((pair.label(number), side[1]))
+                for number, side in enumerate((pair.first, pair.second))
+            )
+            shared = _rows_of_pair(pair.kind, first, second) if first and second else None
+            rows = shared or _empty(pair.kind, both[0])
+        listed = [{**head, **row} for row in rows]
+        yield pair.family, pa.RecordBatch.from_pylist(listed, schema=STATISTICS)
+
+
+def correct_family(
+    element: tuple[tuple[str, str], Iterable[pa.RecordBatch]],
+) -> pa.RecordBatch:
+    """Return all comparisons of a condition, or of a model, with adjusted p-values."""
+    (kind, _), batches = element
+    column = "model_version" if kind == "difference" else "condition"
+    names = ("slice_by", "slice", "target", "metric")
+    table = to_table(batches, STATISTICS).sort_by([(name, "ascending") for name in names])
+    families: dict[tuple[str, bool], list[dict[str, Any]]] = {}
+    rows = table.to_pylist()
+    for row in rows:
+        if row["p_value"] is not None:
+            key = (row["metric"], row["slice_by"] == column)
+            families.setdefault(key, []).append(row)
+    for family in families.values():
+        correct(family)
+    return pa.RecordBatch.from_pylist(rows, schema=STATISTICS)
+
+
+def unshared_of(element: tuple[int, pa.RecordBatch | Unshared]) -> Iterator[tuple[str, str]]:
+    """Yield the pair (`Pair.label(0)`) and target of a mark; nothing of cells."""
+    _, found = element
+    if isinstance(found, Unshared):
+        yield found.pair.label(0), found.target
+
+
+def _is_compared(metric: MetricValues, config: AuditConfig) -> bool:
+    """Whole-scale metrics, and those of parts and classes that have a margin."""
+    is_of_part = metric.is_of_class or metric.name == "jensen_shannon_distance"
+    return not is_of_part or is_judged(f"{metric.name}_gap", config.margins)
+
+
+def _rows_of_pair(kind: str, first: SideValues, second: SideValues) -> Iterator[dict[str, Any]]:
+    others = {metric.name: metric for metric in second.metrics}
+    why = first.why_suppressed or second.why_suppressed
+    for metric in first.metrics:
+        if metric.name not in others:
+            continue  # an emotion that only one side names
+        row = _head(metric.name, kind, first.num_segments, first.num_speakers)
+        if why:
+            yield {**row, "verdict": SUPPRESSED, "reason": why}
+        else:
+            yield {**row, **_of_pair(metric, others[metric.name], first)}
+
+
+def _of_pair(metric: MetricValues, other: MetricValues, side: SideValues) -> dict[str, Any]:
+    difference_B1 = metric.values - other.values
+    value = float(difference_B1[0])
+    if not np.isfinite(value):
+        return {"reason": metric.why_undefined}
+    if side.num_speakers < MIN_SPEAKERS:
+        return {"value": value, "reason": FEW_SPEAKERS}
+    if not has_spread(difference_B1):
+        return {"value": value, "ci_low": value, "ci_high": value, "reason": NO_SPREAD}
+    estimate = paired_estimate(difference_B1, side.effective_speakers)
+    if estimate is None:
+        return {"value": value, "reason": FEW_REPLICATES}
+    low, high = estimate.interval()
+    return {
+        "value": value,
+        "ci_low": low,
+        "ci_high": high,
+        "p_value": estimate.p_value,
+        "standard_error": estimate.standard_error,
+        "degrees_of_freedom": estimate.degrees_of_freedom,
+        "minimum_detectable_effect": estimate.minimum_detectable_effect,
+    }
+
+
+def _empty(kind: str, side: SideValues) -> Iterator[dict[str, Any]]:
+    for metric in side.metrics:
+        yield {**_head(metric.name, kind, 0, 0), "reason": NOTHING_SHARED}
+
+
+def _head(metric: str, kind: str, num_segments: int, num_speakers: int) -> dict[str, Any]:
+    counts = {"num_segments": num_segments, "num_speakers": num_speakers}
+    return {"metric": f"{metric}_{kind}", **counts, **_NOTHING}
+
+
+_NOTHING = dict.fromkeys(
+    field.name
+    for field in STATISTICS
+    if field.nullable and field.name not in ("num_segments", "num_speakers")
+)
