@@ -28,6 +28,7 @@ import pyarrow as pa
 from apache_beam.pvalue import PCollection
 
 from pipelines.audit_config import AUDIT_FILE, NUM_PARTITIONS, AuditConfig, AuditSummary
+from pipelines.coverage_notes import coverage_notes
 from pipelines.join_ledger import JoinLedger
 from pipelines.runner import open_pipeline
 from pipelines.transforms.bootstrapping import (
@@ -37,11 +38,13 @@ from pipelines.transforms.bootstrapping import (
     bootstrap_speakers,
 )
 from pipelines.transforms.comparing import compare_slices
+from pipelines.transforms.embeddings import SampleEmbeddings
 from pipelines.transforms.extremes import FindExtremes
 from pipelines.transforms.joining import JoinMetadata
 from pipelines.transforms.judging import PERMUTATIONS_SIDE, STATISTICS_SIDE, judge_family
 from pipelines.transforms.pairs import ComparePairs, GatherCells, list_sides, share
 from pipelines.transforms.permuting import permute_speakers
+from pipelines.transforms.projecting import NEIGHBOURS
 from pipelines.transforms.reading import (
     LEDGER,
     PredictionFile,
@@ -96,7 +99,7 @@ def audit(
         "seed": config.seed,
         "num_replicates": config.num_replicates,
         "ledger": ledger.to_json(),
-        "notes": ledger.notes(),
+        "notes": [*ledger.notes(), *coverage_notes(statistics)],
         "verdicts": _count_verdicts(statistics),
     }
     storage.write_json(storage.join(output, AUDIT_FILE), content)
@@ -162,6 +165,11 @@ def _build(
         "extremes": [{"joined": join.joined, "statistics": statistics} | FindExtremes()],
         "ledger": [read[LEDGER], join[LEDGER]],
     }
+    if any(file.has_embeddings for file in predictions):
+        embedded = join.joined | SampleEmbeddings(predictions, metadata, config)
+        tables["embeddings"] = [embedded["rows"]]
+        tables["statistics"].append(embedded[NEIGHBOURS])
+        tables["ledger"].append(embedded[LEDGER])
     # An empty batch of each kind, so that each file is written, if with no rows: what an earlier
     # attempt left in the folder must not pass for this one's.
     nothing = [(kind, _empty(schema)) for kind, (schema, _) in TABLES.items()]

@@ -189,12 +189,14 @@ def _cells_that_agree(
 
 
 def _split_sides(joined: pa.Table) -> dict[Side, pa.Table]:
+    """Cut the joined segments, which are in the order of model and condition."""
     first_rows, groups = group_rows(joined, ("model_version", "condition"))
+    sizes = np.bincount(groups).tolist()
     return {
-        (joined["model_version"][row].as_py(), joined["condition"][row].as_py()): joined.take(
-            pa.array(np.flatnonzero(groups == group))
+        (joined["model_version"][row].as_py(), joined["condition"][row].as_py()): joined.slice(
+            row, size
         ).combine_chunks()
-        for group, row in enumerate(first_rows.tolist())
+        for row, size in zip(first_rows.tolist(), sizes, strict=True)
     }
 
 

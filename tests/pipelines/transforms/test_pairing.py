@@ -179,6 +179,18 @@ def test_the_worse_model_and_the_noise_are_found(audited):
         assert row["p_adjusted"] < 0.05
 
 
+def test_the_notes_say_which_comparisons_rest_on_fewer_segments(audited):
+    num_small, num_later = ALL_BUT_SOME.sum(), LATER.sum()
+    assert [note for note in audited.audit["notes"] if "compared" in note] == [
+        f"model_version=large-model_version=small, clean: compared on the segments that both have: "
+        f"arousal {num_small} of 300 and {num_small}, emotion {num_small} of 300 and {num_small}",
+        f"condition=noise-condition=clean, model large: compared on the segments that both have: "
+        f"arousal {num_later} of {num_later} and 300, emotion {num_later} of {num_later} and 300",
+        f"model_version=same-model_version=small, clean: compared on the segments that both have: "
+        f"arousal {num_small} of 300 and {num_small}, emotion {num_small} of 300 and {num_small}",
+    ]
+
+
 def test_identical_predictions_differ_by_nothing(audited):
     row = row_of(
         audited,
