@@ -130,16 +130,17 @@ def hash_strings(strings: pa.Array) -> NDArray[np.uint64]:
     _, offset_bytes, value_bytes = strings.buffers()
     offsets = np.frombuffer(offset_bytes, dtype=np.int64)
     offsets = offsets[strings.offset : strings.offset + len(strings) + 1]
-    values = np.frombuffer(value_bytes or b"", dtype=np.uint8)
     starts, lengths = offsets[:-1], np.diff(offsets)
+    # Eight bytes from any place on as one number, beyond the end too.
+    padded = (value_bytes.to_pybytes() if value_bytes else b"") + bytes(8)
+    eight_from = np.ndarray(len(padded) - 7, dtype="<u8", buffer=padded, strides=(1,))
     hashes = mix_bits(lengths.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15))
-    byte = np.arange(8)
     for done in range(0, int(lengths.max(initial=0)), 8):
         rows = np.flatnonzero(lengths > done)
-        at = starts[rows, None] + done + byte
-        is_inside = byte < lengths[rows, None] - done
-        eight = np.where(is_inside, values[np.minimum(at, values.size - 1)], 0).astype(np.uint8)
-        hashes[rows] = mix_bits(hashes[rows] ^ eight.view("<u8")[:, 0])
+        num_bytes = np.minimum(lengths[rows] - done, 8).astype(np.uint64)
+        inside = np.uint64(2**64 - 1) >> (np.uint64(64) - np.uint64(8) * num_bytes)
+        eight = eight_from[starts[rows] + done] & inside
+        hashes[rows] = mix_bits(hashes[rows] ^ eight)
     return hashes
 
 

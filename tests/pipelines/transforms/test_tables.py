@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.transforms.tables import group_rows, hash_strings, is_missing_slice, split_by_hash
+from pipelines.transforms.tables import (
+    group_rows,
+    hash_strings,
+    is_missing_slice,
+    pack,
+    split_by_hash,
+    to_table,
+    unpack,
+)
 
 NAMES = [f"recording {number}.flac#t={number},{number + 1}" for number in range(5_000)]
 
@@ -43,14 +51,16 @@ def test_strings_that_only_differ_in_trailing_zero_bytes_differ():
 
 
 def test_partitions_are_of_similar_size():
-    sizes = [batch.num_rows for _, batch in split_by_hash(pa.table({"id": NAMES}), "id", 32)]
+    sizes = [
+        unpack(packed).num_rows for _, packed in split_by_hash(pa.table({"id": NAMES}), "id", 32)
+    ]
     assert len(sizes) == 32
     assert 100 < min(sizes) <= max(sizes) < 220
 
 
 def test_splitting_keeps_every_row_and_brings_equal_ones_together():
     table = pa.table({"id": NAMES[:50] * 2, "row": range(100)})
-    parts = list(split_by_hash(table, "id", 7))
+    parts = [(number, unpack(packed)) for number, packed in split_by_hash(table, "id", 7)]
     rows = [row for _, batch in parts for row in batch.column("row").to_pylist()]
     assert sorted(rows) == list(range(100))
     for _, batch in parts:
@@ -65,6 +75,23 @@ def test_rows_are_grouped_by_all_columns_and_null_is_a_value():
     assert groups[0] == groups[3]
     assert groups[4] == groups[5]
     assert [int(groups[row]) for row in first_rows] == [0, 1, 2, 3]
+
+
+def test_groups_of_more_combinations_than_a_number_tells_apart():
+    """Six columns of 3,000 values each: 7e20 combinations."""
+    random = np.random.default_rng(0)
+    table = pa.table({name: random.permutation(3_000) for name in "abcdef"})
+    twice = pa.concat_tables([table, table])
+    first_rows, groups = group_rows(twice, list("abcdef"))
+    assert first_rows.tolist() == list(range(3_000))
+    assert groups.tolist() == [*range(3_000), *range(3_000)]
+
+
+def test_a_packed_batch_is_the_same_batch():
+    table = pa.table({"id": [*NAMES, None], "value": [*range(len(NAMES)), None]})
+    batch = table.to_batches()[0]
+    assert unpack(pack(batch)).equals(batch, check_metadata=True)
+    assert to_table([pack(batch), batch]).equals(pa.concat_tables([table, table]))
 
 
 def test_no_rows_have_no_groups():
