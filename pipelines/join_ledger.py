@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
+from pipelines.transforms.dimension_order import LIKELY_ORDER
 from pipelines.transforms.reading import ERROR, TARGETS
 from pipelines.transforms.tables import MISSING
-from ser_model.schema import ManifestError, RunError
+from pipelines.transforms.training_speakers import TRAINING_SEGMENTS, TRAINING_SPEAKERS
+from ser_model.schema import DIMENSIONS, ManifestError, RunError
 
 Counts = Mapping[str, int]
 
@@ -25,6 +27,8 @@ class JoinLedger:
         by_model: counts by (model version, condition).
         metadata_example: a segment_id of the metadata.
         unmatched_examples: one of each model's unmatched predictions.
+        likely_orders: of models whose dimensions seem permuted, the column of the predictions for
+            the truth of each dimension.
         error: why a file could not be read.
     """
 
@@ -32,6 +36,7 @@ class JoinLedger:
     by_model: Mapping[tuple[str, str], Counts]
     metadata_example: str | None = None
     unmatched_examples: Mapping[tuple[str, str], str]
+    likely_orders: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     error: str | None = None
 
     @classmethod
@@ -40,8 +45,12 @@ class JoinLedger:
         overall: dict[str, int] = {}
         by_model: dict[tuple[str, str], dict[str, int]] = {}
         details: dict[tuple[str, str, str], str] = {}
+        orders: dict[tuple[str, str], tuple[str, ...]] = {}
         for row in table.to_pylist():
             key = (row["model_version"], row["condition"])
+            if row["name"] == LIKELY_ORDER:
+                orders[key] = tuple(row["detail"].split(","))
+                continue
             is_overall = row["name"] in (
                 "metadata",
                 "duplicate_metadata",
@@ -61,18 +70,20 @@ class JoinLedger:
                 for (version, condition, name), detail in details.items()
                 if name == "unmatched_predictions"
             },
+            likely_orders=orders,
             error=details.get(("", "", ERROR)),
         )
 
-    def check(self, metadata: str) -> None:
+    def check(self, metadata: str, *, keep_dimension_order: bool = False) -> None:
         """Refuse a join that is not fit for an audit.
 
         Args:
             metadata: the metadata's name, for messages.
+            keep_dimension_order: whether dimensions that seem permuted are taken as they are.
 
         Raises:
-            RunError: a file cannot be read, nothing matched, nothing could be scored, or the counts
-                do not add up.
+            RunError: a file cannot be read, nothing matched, nothing could be scored, dimensions
+                seem permuted, or the counts do not add up.
             ManifestError: a segment_id stands in the metadata twice.
         """
         if self.error is not None:
@@ -87,6 +98,12 @@ class JoinLedger:
         for model, counts in self.by_model.items():
             self._check_matched(metadata, model, counts)
         self._check_balance()
+        for model, order in self.likely_orders.items():
+            if not keep_dimension_order:
+                raise RunError(
+                    f"{_describe(model)}: {_describe_order(order)}; name the columns of its "
+                    "predictions right, or give --keep-dimension-order if it is just a bad model"
+                )
 
     def _check_matched(self, metadata: str, model: tuple[str, str], counts: Counts) -> None:
         name = _describe(model)
@@ -147,10 +164,15 @@ class JoinLedger:
                     "condition": condition,
                     **counts,
                     "unmatched_metadata": self.overall["metadata"] - counts["matched"],
+                    **self._order_of((version, condition)),
                 }
                 for (version, condition), counts in self.by_model.items()
             ],
         }
+
+    def _order_of(self, model: tuple[str, str]) -> dict[str, str]:
+        order = self.likely_orders.get(model)
+        return {} if order is None else {LIKELY_ORDER: ",".join(order)}
 
     def notes(self) -> list[str]:
         """Say in words what a reader of the statistics has to know of the join."""
@@ -171,6 +193,14 @@ class JoinLedger:
                     f"{name}: {counts['matched_without_speaker']} segments have no speaker_id and "
                     f"count as one speaker, {MISSING}"
                 )
+            if counts.get(TRAINING_SPEAKERS):
+                notes.append(
+                    f"{name}: {counts[TRAINING_SEGMENTS]} segments are of "
+                    f"{counts[TRAINING_SPEAKERS]} speakers that the training has too: how right it "
+                    "is on them does not show how right it is on others"
+                )
+            if model in self.likely_orders:
+                notes.append(f"{name}: {_describe_order(self.likely_orders[model])}")
         return notes
 
 
@@ -185,6 +215,15 @@ def _check_sum(model: tuple[str, str], counts: Counts, whole: str, parts: Sequen
 
 def _describe(model: tuple[str, str]) -> str:
     return f"model {model[0]}, {model[1]}"
+
+
+def _describe_order(order: tuple[str, ...]) -> str:
+    moved = [
+        f"{said} fits the truth of {truth}"
+        for truth, said in zip(DIMENSIONS, order, strict=True)
+        if truth != said
+    ]
+    return f"its dimensions seem to stand in another order: its {', its '.join(moved)} better"
 
 
 def _some(names: set[str]) -> str:

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.join_ledger import JoinLedger
+from pipelines.transforms.dimension_order import LIKELY_ORDER
 from pipelines.transforms.tables import CONFUSION_ROWS, LEDGER_ROWS
 from ser_model.schema import DIMENSIONS, ManifestError, RunError
 
@@ -114,3 +115,38 @@ def test_one_emotion_in_common_is_enough():
     make_ledger().check_emotions(table)
     with pytest.raises(RunError, match="model m, c predicts joy, but the truth says anger"):
         make_ledger().check_emotions(table.slice(0, 1))
+
+
+def test_dimensions_that_seem_permuted_are_refused_or_kept_with_a_note():
+    ledger = dataclasses.replace(
+        make_ledger(), likely_orders={MODEL: ("valence", "dominance", "arousal")}
+    )
+    with pytest.raises(RunError) as caught:
+        ledger.check("metadata.csv")
+    assert str(caught.value) == (
+        "model w2v, clean: its dimensions seem to stand in another order: its valence fits the "
+        "truth of arousal, its arousal fits the truth of valence better; name the columns of its "
+        "predictions right, or give --keep-dimension-order if it is just a bad model"
+    )
+    ledger.check("metadata.csv", keep_dimension_order=True)
+    assert "seem to stand in another order" in ledger.notes()[-1]
+    (model,) = ledger.to_json()["models"]
+    assert model["likely_dimension_order"] == "valence,dominance,arousal"
+
+
+def test_an_order_is_read_from_the_table_and_is_no_count():
+    rows = [{"name": "metadata", "num_segments": 5, "detail": "a"}]
+    rows.append({"name": LIKELY_ORDER, "num_segments": 5, "detail": "valence,arousal,dominance"})
+    filled = [{"model_version": "", "condition": "", **row} for row in rows]
+    filled[1] |= {"model_version": "w2v", "condition": "clean"}
+    ledger = JoinLedger.from_table(pa.Table.from_pylist(filled, schema=LEDGER_ROWS))
+    assert ledger.likely_orders == {MODEL: ("valence", "arousal", "dominance")}
+    assert ledger.by_model == {}
+
+
+def test_speakers_of_the_training_are_noted():
+    counts = {"training_speakers": 2, "matched_of_training_speakers": 5}
+    note = make_ledger(**counts).notes()[-1]
+    assert note.startswith("model w2v, clean: 5 segments are of 2 speakers that the training has")
+    none = make_ledger(training_speakers=0, matched_of_training_speakers=0)
+    assert "training" not in " ".join(none.notes())
