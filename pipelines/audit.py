@@ -53,6 +53,7 @@ from pipelines.transforms.reading import (
 )
 from pipelines.transforms.residual_counts import RESIDUALS, DescribeResiduals
 from pipelines.transforms.sharing import CELLS_SIDE, SHARED, SHARED_SIDE
+from pipelines.transforms.slices import MergeParts
 from pipelines.transforms.speaker_draws import draw_speakers, spread_speakers
 from pipelines.transforms.speaker_statistics import SUMMARIES, summarise_speakers
 from pipelines.transforms.speakers import DENSITIES, sum_up_speakers
@@ -135,10 +136,10 @@ def _build(
     totals = gathered.cells | "BootstrapSpeakers" >> beam.FlatMap(
         bootstrap_speakers, config
     ).with_outputs(WHOLE_SPEAKERS, CONFUSIONS, LABELLED, main="totals")
-    slices = totals.totals | "GatherSlices" >> beam.GroupByKey()
+    slices = totals.totals | "MergeParts" >> MergeParts(config)
     compared = slices | "CompareSlices" >> beam.FlatMap(compare_slices, config)
     pairs = {
-        "totals": slices,
+        "slices": slices,
         "shared_cells": gathered[SHARED],
         "shared": shared,
         "sides": sides,

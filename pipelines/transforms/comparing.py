@@ -12,21 +12,22 @@ gaps say so in the place of numbers, and their counts stay, so that slices add u
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from pipelines.audit_config import AuditConfig, Minimums
-from pipelines.transforms.bootstrapping import SliceKey, SliceTotals, State, merge_states
 from pipelines.transforms.metric_values import MetricValues, metric_values
 from pipelines.transforms.residuals import residual_rows
+from pipelines.transforms.slices import ComparedSlices, Slice, SliceKey
 from pipelines.transforms.tables import is_missing_slice
+from pipelines.transforms.weighting import State
 from ser_model.metrics.dimension_sums import DimensionSums
 from ser_model.metrics.intervals import (
-    effective_speakers,
     gap_estimate,
     speaker_error,
     speaker_interval,
@@ -50,67 +51,32 @@ GENDER_PAIR = "sex=female-sex=male"
 minus CCC of male speakers."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Slice:
-    """A slice, or several merged: its name, how many speakers, and the totals [B1]."""
-
-    name: str
-    num_speakers: int
-    state: State
-
-    @property
-    def num_segments(self) -> int:
-        """Number of segments."""
-        return int(self.state.num_segments[0])
-
-    @property
-    def effective_speakers(self) -> float:
-        """Speakers, fewer where some of them have most segments."""
-        return effective_speakers(self.state.num_segments, self.num_speakers)
-
-
 def compare_slices(
-    element: tuple[SliceKey, Iterable[SliceTotals]], config: AuditConfig
+    element: tuple[SliceKey, ComparedSlices], config: AuditConfig
 ) -> Iterator[tuple[tuple[str, str], pa.RecordBatch]]:
     """Yield the rows of schema.STATISTICS of slices that are compared with each other.
 
     Args:
-        element: model version, condition, slice_by and target; and the totals of all partitions.
+        element: model version, condition, slice_by and target; and the slices.
         config: which slices are compared, and which are too small to be shown.
 
     Yields:
         The rows by model version and condition.
     """
-    key, all_totals = element
+    key, compared = element
     names = ("model_version", "condition", "slice_by", "target")
     head = dict(zip(names, key, strict=True))
-    totals = sorted(all_totals, key=lambda totals: (totals.slice, totals.partition))
-    slices = merge_partitions(totals)
-    found = [row for one in slices for row in slice_rows(one, config.minimums)]
+    found = [row for one in compared.slices for row in slice_rows(one, config.minimums)]
     if config.is_compared(head["slice_by"]):
-        found += _gaps_between(slices, totals, config.minimums)
+        found += _gaps_between(compared, config.minimums)
     rows = [{**head, **row} for row in found]
     yield key[:2], pa.RecordBatch.from_pylist(rows, schema=STATISTICS)
 
 
-def merge_partitions(totals: list[SliceTotals]) -> list[Slice]:
-    """Return the slices of totals that are sorted by slice and partition."""
-    slices = []
-    for name, parts in itertools.groupby(totals, key=lambda part: part.slice):
-        of_slice = list(parts)
-        state = merge_states(part.state for part in of_slice)
-        num_speakers = sum(part.num_speakers for part in of_slice)
-        slices.append(Slice(name=name, num_speakers=num_speakers, state=state))
-    return slices
-
-
-def _gaps_between(
-    slices: list[Slice], totals: list[SliceTotals], minimums: Minimums
-) -> Iterator[dict[str, Any]]:
-    compared = [one for one in slices if not is_missing_slice(one.name)]
-    num_compared = sum({part.partition: part.num_compared_speakers for part in totals}.values())
-    for first, second in pairs_to_compare(compared):
-        yield from gap_rows(first, second, num_compared, minimums)
+def _gaps_between(compared: ComparedSlices, minimums: Minimums) -> Iterator[dict[str, Any]]:
+    slices = [one for one in compared.slices if not is_missing_slice(one.name)]
+    for first, second in pairs_to_compare(slices):
+        yield from gap_rows(first, second, compared.num_speakers, minimums)
 
 
 def pairs_to_compare(slices: list[Slice]) -> Iterator[tuple[Slice, Slice]]:
@@ -119,13 +85,9 @@ def pairs_to_compare(slices: list[Slice]) -> Iterator[tuple[Slice, Slice]]:
         yield from itertools.combinations(slices, 2)
     if len(slices) > 2:
         for one in slices:
-            others = [other for other in slices if other is not one]
-            rest = Slice(
-                name="rest",
-                num_speakers=sum(other.num_speakers for other in others),
-                state=merge_states(other.state for other in others),
-            )
-            yield one, rest
+            others = (other for other in slices if other is not one)
+            rest = reduce(Slice.merge, others)
+            yield one, replace(rest, name="rest")
 
 
 def slice_rows(one: Slice, minimums: Minimums) -> Iterator[dict[str, Any]]:

@@ -19,18 +19,17 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.audit_config import AuditConfig, is_judged
-from pipelines.transforms.bootstrapping import SliceKey, SliceTotals
 from pipelines.transforms.comparing import (
     FEW_REPLICATES,
     FEW_SPEAKERS,
     MIN_SPEAKERS,
     NO_SPREAD,
-    merge_partitions,
     why_suppressed,
 )
 from pipelines.transforms.judging import correct
 from pipelines.transforms.metric_values import MetricValues, metric_values
 from pipelines.transforms.sharing import Side, Unshared, pairs_of
+from pipelines.transforms.slices import ComparedSlices, SliceKey
 from pipelines.transforms.tables import to_table
 from ser_model.metrics.intervals import has_spread, paired_estimate
 from ser_model.schema import STATISTICS, SUPPRESSED
@@ -63,20 +62,19 @@ class SideValues:
 
 
 def slice_values(
-    element: tuple[SliceKey, Iterable[SliceTotals]], sides: Sequence[Side], config: AuditConfig
+    element: tuple[SliceKey, ComparedSlices], sides: Sequence[Side], config: AuditConfig
 ) -> Iterator[tuple[SliceName, SideValues]]:
     """Yield what is compared of each slice; nothing where there is nobody to compare with.
 
     Args:
-        element: model version, condition, slice_by and target; and the totals of all partitions.
+        element: model version, condition, slice_by and target; and the slices.
         sides: all models and conditions of the audit.
         config: which metrics have a margin, and which slices are too small to be shown.
     """
     if not pairs_of(sides):
         return
-    (model_version, condition, slice_by, target), totals = element
-    ordered = sorted(totals, key=lambda part: (part.slice, part.partition))
-    for one in merge_partitions(ordered):
+    (model_version, condition, slice_by, target), compared = element
+    for one in compared.slices:
         metrics = tuple(m for m in metric_values(one.state) if _is_compared(m, config))
         values = SideValues(
             side=(model_version, condition),

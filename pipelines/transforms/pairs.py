@@ -37,6 +37,7 @@ from pipelines.transforms.sharing import (
     share_segments,
     sides_of,
 )
+from pipelines.transforms.slices import MergeParts
 
 
 def list_sides(predictions: PCollection[Any]) -> PCollection[Any]:
@@ -72,7 +73,7 @@ class GatherCells(beam.PTransform[Any, Any]):
 
 
 class ComparePairs(beam.PTransform[Any, Any]):
-    """Compares sides; takes gathered "totals", "shared_cells", "shared" and "sides"."""
+    """Compares sides; takes "slices", "shared_cells", "shared" and "sides"."""
 
     def __init__(self, config: AuditConfig) -> None:
         """Compare as configured."""
@@ -88,13 +89,13 @@ class ComparePairs(beam.PTransform[Any, Any]):
             >> beam.FlatMap(bootstrap_speakers, self._config).with_outputs(
                 WHOLE_SPEAKERS, CONFUSIONS, LABELLED, main="totals"
             )
-        ).totals | "GatherShared" >> beam.GroupByKey()
+        ).totals | "MergeShared" >> MergeParts(self._config)
         unshared = (
             inputs["shared"] | "Marks" >> beam.FlatMap(unshared_of) | "MarksOnce" >> beam.Distinct()
         )
         values = [
             totals | f"ValuesOf{name}" >> beam.FlatMap(slice_values, sides, self._config)
-            for name, totals in (("Sides", inputs["totals"]), ("Shared", shared_totals))
+            for name, totals in (("Sides", inputs["slices"]), ("Shared", shared_totals))
         ]
         corrected: PCollection[Any] = (
             values

@@ -28,8 +28,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.audit_config import SIGNIFICANCE, AuditConfig, is_judged
-from pipelines.transforms.bootstrapping import weighted_state
-from pipelines.transforms.comparing import Slice, pairs_to_compare, same_metrics, why_suppressed
+from pipelines.transforms.comparing import pairs_to_compare, same_metrics, why_suppressed
+from pipelines.transforms.slices import Slice
 from pipelines.transforms.speakers import SPEAKER_SUMS
 from pipelines.transforms.tables import (
     MISSING,
@@ -39,6 +39,7 @@ from pipelines.transforms.tables import (
     is_missing_slice,
     to_table,
 )
+from pipelines.transforms.weighting import weighted_state
 from ser_model.metrics.bootstrap import random_bits, speaker_keys
 from ser_model.metrics.intervals import NO_SPREAD
 from ser_model.metrics.moments import Floats

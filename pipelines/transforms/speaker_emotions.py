@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pyarrow as pa
 
-from pipelines.transforms.bootstrapping import confusions
 from pipelines.transforms.metric_values import NO_INTERVAL, metric_values
 from pipelines.transforms.tables import array, group_rows
+from pipelines.transforms.weighting import confusions
 from ser_model.metrics.moments import Floats
 from ser_model.metrics.recall import Confusion
 from ser_model.metrics.share_intervals import mean_share_interval, wilson_interval

@@ -9,11 +9,11 @@ from pipelines.transforms.comparing import (
     FEW_REPLICATES,
     FEW_SPEAKERS,
     NO_SPREAD,
-    Slice,
     gap_rows,
     pairs_to_compare,
     slice_rows,
 )
+from pipelines.transforms.slices import Slice
 from ser_model.metrics.bootstrap import poisson_weights, speaker_keys
 from ser_model.metrics.dimension_sums import DimensionSums
 from ser_model.metrics.recall import Confusion

@@ -12,10 +12,11 @@ import pyarrow as pa
 import pytest
 
 from pipelines.audit_config import AuditConfig
-from pipelines.transforms.bootstrapping import SliceKey, SliceTotals, bootstrap_speakers
+from pipelines.transforms.bootstrapping import bootstrap_speakers
 from pipelines.transforms.comparing import compare_slices
 from pipelines.transforms.judging import PERMUTATIONS_SIDE, STATISTICS_SIDE, judge_family
 from pipelines.transforms.permuting import permute_speakers
+from pipelines.transforms.slices import merge_parts
 from pipelines.transforms.speakers import sum_up_speakers
 from ser_model.schema import DIMENSIONS
 
@@ -56,15 +57,17 @@ def verdicts(seed, *, planted=False, margins_from="given", num_replicates=200):
     config = AuditConfig(seed=seed, num_replicates=num_replicates, margins_from=margins_from)
     joined = simulate(seed, planted=planted)
     sums = [element[1] for element in sum_up_speakers((0, joined), 1) if type(element) is tuple]
-    slices: dict[SliceKey, list[SliceTotals]] = {}
+    parts = []
     labelled = []
     for output in bootstrap_speakers((0, sums), config):
         if type(output) is tuple:
-            slices.setdefault(output[0], []).append(output[1])
+            parts.append((output[0], [output[1]]))
         elif output.tag == "labelled":
             labelled.append(output.value[1])
     key = ("m", "clean")
-    compared = [batch for of in slices.items() for _, batch in compare_slices(of, config)]
+    compared = [
+        batch for part in parts for _, batch in compare_slices(merge_parts(part, config), config)
+    ]
     permuted = [permute_speakers((key, labelled), config)[1]] if labelled else []
     judged = judge_family((key, {STATISTICS_SIDE: compared, PERMUTATIONS_SIDE: permuted}), config)
     return {
