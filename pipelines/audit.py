@@ -57,6 +57,7 @@ from pipelines.transforms.slices import MergeParts
 from pipelines.transforms.speaker_draws import draw_speakers, spread_speakers
 from pipelines.transforms.speaker_statistics import SUMMARIES, summarise_speakers
 from pipelines.transforms.speakers import DENSITIES, sum_up_speakers
+from pipelines.transforms.suite_statistics import CompareGroups
 from pipelines.transforms.writing import TABLES, write_kind
 from ser_model import storage
 from ser_model.schema import SCHEMA_VERSION
@@ -124,7 +125,12 @@ def _build(
         pipeline
         | "Metadata" >> beam.Create([metadata])
         | "ReadMetadata"
-        >> beam.FlatMap(read_metadata_rows, (*config.slices, *config.strata), config.truth_range)
+        >> beam.FlatMap(
+            read_metadata_rows,
+            (*config.slices, *config.strata),
+            config.truth_range,
+            config.groupings,
+        )
     )
     join = {"predictions": read.rows, "metadata": metadata_rows} | JoinMetadata(NUM_PARTITIONS)
     sums = join.joined | "SumUpSpeakers" >> beam.FlatMap(
@@ -171,6 +177,8 @@ def _build(
         tables["embeddings"] = [embedded["rows"]]
         tables["statistics"].append(embedded[NEIGHBOURS])
         tables["ledger"].append(embedded[LEDGER])
+    if config.suite is not None:
+        tables["statistics"].append(join.joined | "CompareSuiteGroups" >> CompareGroups(config))
     # An empty batch of each kind, so that each file is written, if with no rows: what an earlier
     # attempt left in the folder must not pass for this one's.
     nothing = [(kind, _empty(schema)) for kind, (schema, _) in TABLES.items()]

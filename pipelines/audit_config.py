@@ -32,6 +32,9 @@ SIGNIFICANCE = 0.05
 MARGINS = ("given", "permutation")
 """Where the margin beyond which a gap fails comes from."""
 
+SUITES = ("ser-tests",)
+"""Suites of tests that can be asked for; docs/ser-tests.md."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Minimums:
@@ -67,6 +70,8 @@ class AuditConfig:
         margins_from: one of MARGINS.
         minimums: below them a slice is suppressed.
         speaker_draws: whether the papers' figure on speakers is wanted (see `speaker_draws`).
+        suite: one of SUITES, whose tests are judged; None for none.
+        groupings: what the suite compares, of those that the metadata has columns for.
     """
 
     slices: tuple[tuple[str, ...], ...] = ()
@@ -78,6 +83,8 @@ class AuditConfig:
     margins_from: str = "given"
     minimums: Minimums = Minimums()
     speaker_draws: bool = False
+    suite: str | None = None
+    groupings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be computed."""
@@ -85,13 +92,17 @@ class AuditConfig:
             raise ConfigError(f"the number of replicates is {self.num_replicates}, not 1 or more")
         if self.margins_from not in MARGINS:
             raise ConfigError(f"margins are {self.margins_from!r}, not one of {', '.join(MARGINS)}")
+        if self.suite is not None and self.suite not in SUITES:
+            raise ConfigError(f"there is no suite {self.suite!r}, only {', '.join(SUITES)}")
         for metric, margin in self.margins.items():
             if margin is not None and not margin > 0:
                 raise ConfigError(f"the margin of {metric} is {margin}, not more than 0")
 
     def to_json(self) -> dict[str, object]:
         """Return all that decides the numbers, as it stands in audit.json."""
+        suite = {} if self.suite is None else {"suite": self.suite}
         return {
+            **suite,
             "slices": [",".join(slice_by) for slice_by in self.slices],
             "strata": [",".join(slice_by) for slice_by in self.strata],
             "truth_range": list(self.truth_range),
