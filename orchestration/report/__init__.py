@@ -1,5 +1,6 @@
 """The audit as one self-contained HTML file.
 
-Reading order: `audit_folder` (what is read), `verdict` (what it means), `page` (what is shown),
-`figures` (where each mark stands), `render` (the template that draws it all).
+Reading order: `audit_folder` (what is read), `verdict` (what it means), `page` (what is shown, each
+section in a module of its own), `figures` (where each mark stands), `render` (the template that
+draws it all).
 """

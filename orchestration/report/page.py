@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -10,8 +10,17 @@ import pyarrow.compute as pc
 
 from orchestration.report import wording
 from orchestration.report.audit_folder import AuditFolder, Statistic
+from orchestration.report.boxes import BoxPanel, box_panel
+from orchestration.report.correctness import (
+    BinPanel,
+    EmotionPanel,
+    bin_panel,
+    density_figures,
+    emotion_panel,
+)
 from orchestration.report.fairness import ColumnPanel, column_panels
-from orchestration.report.figures import Axis, DensityFigure, density_figure, interval_axis
+from orchestration.report.figures import DensityFigure
+from orchestration.report.pairs import PairPanel, change_panels, model_panels
 from orchestration.report.provenance import (
     Provenance,
     data_light,
@@ -29,50 +38,12 @@ from orchestration.report.speakers import (
     speaker_summaries,
 )
 from orchestration.report.verdict import Light, Verdict, headline_rows, judge, summarise
-from ser_model.metrics.bins import QUARTERS
 from ser_model.schema import CLEAN, DIMENSIONS, RunError
 
 MAX_SECTIONS = 10
 """Models and conditions shown in full; all stand in the overview."""
 MAX_OVERVIEW_ROWS = 200
-MAX_EMOTIONS = 24
 EMOTION = "emotion"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmotionPanel:
-    """Results of a categorical model.
-
-    Attributes:
-        overall: UAR, accuracy and whatever else is said of all segments at once.
-        per_class: for each emotion its recall, precision and F1 (any may be missing).
-        axis: scale of their plots.
-        emotions: rows and columns of the confusion matrix.
-        confusion: counts, rows truth, columns prediction.
-        row_totals: segments of each row.
-        num_emotions: how many there are, shown or not.
-    """
-
-    overall: tuple[Statistic, ...]
-    per_class: tuple[tuple[str, Statistic | None, Statistic | None, Statistic | None], ...]
-    axis: Axis
-    emotions: tuple[str, ...]
-    confusion: tuple[tuple[int, ...], ...]
-    row_totals: tuple[int, ...]
-    num_emotions: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BinPanel:
-    """A dimension by quarter of its scale.
-
-    Attributes:
-        rows: for each quarter its recall and precision.
-        axis: scale of their plots.
-    """
-
-    rows: tuple[tuple[str, Statistic | None, Statistic | None], ...]
-    axis: Axis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +63,9 @@ class Section:
         speakers: sorted speakers, by target.
         summaries: what speakers say together, by dimension.
         agreements: how far this model and others agree on who is predicted well.
+        robustness: how the model changes under other conditions; of the section on clean audio.
         residuals: truth minus prediction of dimensions, or None.
+        boxes: how residuals are distributed, or None.
     """
 
     number: int
@@ -107,7 +80,9 @@ class Section:
     speakers: tuple[SpeakerPanel, ...]
     summaries: tuple[SpeakerSummary, ...]
     agreements: tuple[Statistic, ...]
+    robustness: tuple[PairPanel, ...]
     residuals: ResidualPanel | None
+    boxes: BoxPanel | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +104,7 @@ class Page:
         num_pairs: how many models x conditions the audit holds.
         summary: the verdict on all of them together.
         sections: the first MAX_SECTIONS of them in full.
+        comparisons: of models with each other, by condition.
         provenance: join ledger, configuration, hashes, counts, notes.
     """
 
@@ -136,6 +112,7 @@ class Page:
     num_pairs: int
     summary: Verdict
     sections: tuple[Section, ...]
+    comparisons: tuple[PairPanel, ...]
     provenance: Provenance
 
 
@@ -161,6 +138,7 @@ def build_page(folder: AuditFolder) -> Page:
         num_pairs=len(pairs),
         summary=summarise([row.verdict for row in overview]),
         sections=sections,
+        comparisons=model_panels(folder.statistics, model_names(folder)),
         provenance=read_provenance(folder),
     )
 
@@ -190,28 +168,36 @@ def _section(
     overall = [s for s in statistics if s.slice_by == ""]
     counts = ledger_counts(folder)
     names = model_names(folder)
+    title = names.get(row.model_version, row.model_version)
     by_target = {
         target: {s.metric: s for s in overall if s.target == target} for target in DIMENSIONS
     }
     return Section(
         number=number,
-        title=wording.title(names.get(row.model_version, row.model_version), row.condition),
+        title=wording.title(title, row.condition),
         lights=(*row.verdict.lights, data_light(counts.get((row.model_version, row.condition)))),
         verdict=row.verdict,
         dimensions=tuple((target, of) for target, of in by_target.items() if of),
-        bins=tuple(
-            (target, panel) for target, of in by_target.items() if (panel := _bin_panel(of))
-        ),
-        emotion=_emotion_panel(
+        bins=tuple((target, panel) for target, of in by_target.items() if (panel := bin_panel(of))),
+        emotion=emotion_panel(
             [s for s in overall if s.target == EMOTION], _of_pair(folder.confusion, row)
         ),
-        densities=tuple(_densities(_of_pair(folder.densities, row))),
+        densities=tuple(density_figures(_of_pair(folder.densities, row))),
         fairness=tuple(column_panels(statistics)),
         speakers=tuple(_speaker_panels(_of_pair(folder.speakers, row), overall)),
         summaries=speaker_summaries(statistics),
         agreements=tuple(s for s in statistics if s.metric == AGREEMENT),
+        robustness=_robustness(row, folder, title),
         residuals=residual_panel(statistics),
+        boxes=box_panel(statistics),
     )
+
+
+def _robustness(row: OverviewRow, folder: AuditFolder, title: str) -> tuple[PairPanel, ...]:
+    """Changes are against clean, so they stand where clean is shown."""
+    if row.condition != CLEAN:
+        return ()
+    return change_panels(folder.statistics, row.model_version, title)
 
 
 def _of_pair(table: pa.Table, row: OverviewRow) -> pa.Table:
@@ -220,20 +206,6 @@ def _of_pair(table: pa.Table, row: OverviewRow) -> pa.Table:
     is_model = pc.equal(table.column("model_version"), row.model_version)
     is_condition = pc.equal(table.column("condition"), row.condition)
     return table.filter(pc.and_(is_model, is_condition))
-
-
-def _densities(table: pa.Table) -> Iterable[tuple[str, DensityFigure]]:
-    for target in DIMENSIONS:
-        cells = [row for row in table.to_pylist() if row["target"] == target]
-        if cells:
-            yield (
-                target,
-                density_figure(
-                    [cell["truth_bin"] for cell in cells],
-                    [cell["prediction_bin"] for cell in cells],
-                    [cell["num_segments"] for cell in cells],
-                ),
-            )
 
 
 def _speaker_panels(table: pa.Table, overall: Sequence[Statistic]) -> Iterable[SpeakerPanel]:
@@ -253,41 +225,3 @@ def _speaker_panel(
     panel = speaker_panel(table, target=target, metric=metric, reference=next(values, None))
     if panel is not None:
         yield panel
-
-
-def _bin_panel(by_metric: Mapping[str, Statistic]) -> BinPanel | None:
-    rows = tuple((name, *_of_class(by_metric, name)[:2]) for name in QUARTERS)
-    shown = [s for _, *pair in rows for s in pair if s is not None]
-    if not shown:
-        return None
-    return BinPanel(rows=rows, axis=interval_axis(shown, include=(0.0, 1.0)))
-
-
-def _of_class(
-    by_metric: Mapping[str, Statistic], name: str
-) -> tuple[Statistic | None, Statistic | None, Statistic | None]:
-    recall, precision, f1 = (by_metric.get(f"{k}[{name}]") for k in ("recall", "precision", "f1"))
-    return recall, precision, f1
-
-
-def _emotion_panel(overall: Sequence[Statistic], confusion: pa.Table) -> EmotionPanel | None:
-    if not overall:
-        return None
-    by_metric = {s.metric: s for s in overall}
-    counts = {
-        (row["truth"], row["prediction"]): row["num_segments"] for row in confusion.to_pylist()
-    }
-    all_emotions = sorted({emotion for pair in counts for emotion in pair})
-    emotions = all_emotions[:MAX_EMOTIONS]
-    matrix = tuple(tuple(counts.get((t, p), 0) for p in emotions) for t in emotions)
-    per_class = tuple((emotion, *_of_class(by_metric, emotion)) for emotion in emotions)
-    shown = [s for _, recall, precision, _ in per_class for s in (recall, precision) if s]
-    return EmotionPanel(
-        overall=tuple(s for s in overall if "[" not in s.metric),
-        per_class=per_class if shown else (),
-        axis=interval_axis(shown, include=(0.0, 1.0)),
-        emotions=tuple(emotions),
-        confusion=matrix,
-        row_totals=tuple(sum(row) for row in matrix),
-        num_emotions=len(all_emotions),
-    )

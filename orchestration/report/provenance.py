@@ -83,7 +83,10 @@ def read_provenance(folder: AuditFolder) -> Provenance:
     facts.append(("statistics.parquet sha256", folder.statistics_sha256))
     return Provenance(
         ledger=_ledger(ledger_counts(folder), uris=model_names(folder)),
-        notes=tuple(str(note)[:MAX_FACT_LENGTH] for note in audit.get("notes", [])[:MAX_NOTES]),
+        notes=tuple(
+            wording.plain(str(note)[:MAX_FACT_LENGTH])
+            for note in audit.get("notes", [])[:MAX_NOTES]
+        ),
         facts=tuple(facts[:MAX_FACTS]),
         num_facts=len(facts),
         is_synthetic=_is_said(audit, "synthetic"),
@@ -150,7 +153,10 @@ def flatten(content: Json, prefix: str = "") -> Iterable[tuple[str, str]]:
         for index, item in enumerate(content, start=1):
             yield from flatten(item, f"{prefix} {index}".strip())
     else:
-        yield prefix[:MAX_FACT_LENGTH], _text(content)[:MAX_FACT_LENGTH]
+        yield (
+            wording.plain(prefix[:MAX_FACT_LENGTH]),
+            wording.plain(_text(content)[:MAX_FACT_LENGTH]),
+        )
 
 
 def _ledger(

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 import jinja2
 
-from orchestration.report import wording
+from orchestration.report import pairs, wording
 from orchestration.report.audit_folder import read_audit
+from orchestration.report.figures import Axis
 from orchestration.report.page import Page, build_page
 from orchestration.report.speakers import SUMMARY_METRICS
 from orchestration.report.verdict import WANTED, Verdict
@@ -92,8 +93,14 @@ def _environment() -> jinja2.Environment:
         sentence_case=wording.sentence_case,
         value_of=wording.value_of,
         zip=zip,
+        percent=_percent,
+        describe_pair=pairs.describe,
     )
     environment.globals.update(
         max_findings=MAX_FINDINGS, wanted=WANTED, summary_names=tuple(SUMMARY_METRICS.values())
     )
     return environment
+
+
+def _percent(value: float, axis: Axis) -> float:
+    return axis.percent(value)

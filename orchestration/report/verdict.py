@@ -178,7 +178,7 @@ def _fairness_light(slice_by: str, gaps: Sequence[Gap]) -> Light:
         answer = (
             f"No gap is shown to be too large, {_how_many_pass(gaps)}; widest: {describe(widest)}"
         )
-    columns = wording.enumerate_words(slice_by.split(","))
+    columns = wording.enumerate_words([wording.name(by) for by in slice_by.split(",")])
     return Light(question=f"Are groups by {columns} treated alike?", status=status, answer=answer)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 from ser_model.schema import DIMENSIONS
@@ -93,12 +94,43 @@ def tick(value: float) -> str:
 
 
 def name(text: str) -> str:
-    """Cut a name from the data to a length that fits on a page.
+    """Write a name from the data: in one line, of a length that fits, and harmless to its sentence.
 
     >>> name("accent=scottish"), len(name("x" * 1000))
     ('accent=scottish', 64)
     """
-    return text if len(text) <= MAX_NAME_LENGTH else f"{text[: MAX_NAME_LENGTH - 1]}…"
+    text = plain(text)
+    text = text if len(text) <= MAX_NAME_LENGTH else f"{text[: MAX_NAME_LENGTH - 1]}…"
+    is_from_right = any(unicodedata.bidirectional(character) in {"R", "AL"} for character in text)
+    return f"{_ISOLATE}{text}{_END_OF_ISOLATE}" if is_from_right else text
+
+
+def plain(text: str) -> str:
+    r"""Write text from the data without what cannot be seen but changes how the rest is shown.
+
+    Line breaks become spaces; other control characters, and those that turn the direction of
+    writing, become a mark.
+
+    >>> plain("two\nlines"), plain("\u202eesrever") == "\N{REPLACEMENT CHARACTER}esrever"
+    ('two lines', True)
+    """
+    return "".join(_seen(character) for character in text)
+
+
+def _seen(character: str) -> str:
+    if character in _JOINERS:
+        return character
+    if character in "\t\n\r\N{LINE SEPARATOR}\N{PARAGRAPH SEPARATOR}":
+        return " "
+    is_unseen = unicodedata.category(character) in {"Cc", "Cf", "Cs"}
+    return "\N{REPLACEMENT CHARACTER}" if is_unseen else character
+
+
+_JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
+"""Some scripts are spelt with them."""
+
+_ISOLATE = "\N{FIRST STRONG ISOLATE}"
+_END_OF_ISOLATE = "\N{POP DIRECTIONAL ISOLATE}"
 
 
 def sentence_case(text: str) -> str:

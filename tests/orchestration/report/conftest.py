@@ -49,6 +49,27 @@ def gap_row(comparison: str, value: float | None, *, fails: bool, **columns: obj
     return row(metric, value, 0.09, slice_by=by, slice=comparison, **(judged | columns))
 
 
+def quantile_rows(shift: float, **columns: object) -> Iterable[dict]:
+    """Of residuals: -.295, -.115, -.005, .105, .275 and a shift."""
+    quantiles = {"05": -0.295, "25": -0.115, "50": -0.005, "75": 0.105, "95": 0.275}
+    for percent, value in quantiles.items():
+        reason = {"reason": "no interval is computed"}
+        yield row(f"residual_p{percent}", value + shift, **columns, **reason)
+
+
+def pair_row(
+    metric: str,
+    slice_by: str,
+    comparison: str,
+    value: float | None,
+    p: float | None,
+    **pair: object,
+) -> dict:
+    """A model minus another, or a condition minus clean."""
+    at = {"slice_by": slice_by, "slice": comparison, "p_value": p, "p_adjusted": p} | pair
+    return row(metric, value, 0.05, **at)
+
+
 def dimension_rows(rng: np.random.Generator, **pair: object) -> Iterable[dict]:
     """Arousal .78, dominance .66, valence .52; accent=scottish is .31 worse on arousal."""
     for target, level in zip(DIMENSIONS, (0.78, 0.66, 0.52), strict=True):
@@ -63,12 +84,14 @@ def dimension_rows(rng: np.random.Generator, **pair: object) -> Iterable[dict]:
             yield row(f"speaker_{metric}", 0.456, reason="no interval is computed", **at)
         yield row("residual_slope", 0.345, 0.05, **at)
         yield row("residual_intercept", -0.2, 0.05, **at)
+        yield from quantile_rows(0.0, **at)
         for by, names in (("accent", ACCENTS), ("sex", SEXES)):
             for name in names:
                 planted = 0.31 if (name, target) == ("scottish", "arousal") else 0.0
                 value = level - planted + rng.uniform(-0.03, 0.03)
                 of = {"slice_by": by, "slice": f"{by}={name}", "num_segments": 160} | at
                 yield row("concordance_cc", value, 0.07, **of)
+                yield from quantile_rows(-0.1 * planted, **of)
                 yield row("residual_mean", 0.031, 0.05, p_value=0.2, p_adjusted=0.876, **of)
                 yield row("residual_mean_by_segment", 0.031, 0.02, p_adjusted=0.0123, **of)
         yield gap_row("accent=american-rest", 0.081, fails=False, **at)
@@ -289,3 +312,21 @@ def many_groups() -> Callable[..., list[dict]]:
         return rows
 
     return make
+
+
+@pytest.fixture(name="row")
+def the_row() -> Callable[..., dict]:
+    """row(metric, value, width=.04, **columns) -> a row of statistics.parquet"""
+    return row
+
+
+@pytest.fixture(name="quantile_rows")
+def the_quantile_rows() -> Callable[..., Iterable[dict]]:
+    """quantile_rows(shift, **columns) -> quantiles of residuals"""
+    return quantile_rows
+
+
+@pytest.fixture(name="pair_row")
+def the_pair_row() -> Callable[..., dict]:
+    """pair_row(metric, slice_by, comparison, value, p, **columns) -> one side minus another"""
+    return pair_row
