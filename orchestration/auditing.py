@@ -181,7 +181,11 @@ def _prediction_files(audited: Sequence[FoundRun]) -> list[PredictionFile]:
                     f"{run.uri}: two models with different weights are both called {name}; "
                     "audit them apart"
                 )
-        files += [PredictionFile(uri=file, model_version=name) for file in run.files]
+        has_embeddings = run.has_embeddings()
+        files += [
+            PredictionFile(uri=file, model_version=name, has_embeddings=has_embeddings)
+            for file in run.files
+        ]
     return files
 
 

@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from orchestration.committed import committed_files
 from ser_model import storage
-from ser_model.schema import RunError
+from ser_model.schema import EMBEDDING, RunError
 from ser_model.table_files import EXTENSIONS
 
 
@@ -34,6 +37,12 @@ class FoundRun:
     rejections: tuple[str, ...]
     sha256: str
     about: Mapping[str, Any]
+
+    def has_embeddings(self) -> bool:
+        """Tell whether embeddings stand beside the predictions: a run says so, a file shows it."""
+        if self.model is not None:
+            return bool(self.about["identity"]["embeddings"])
+        return any(_has_embeddings(file) for file in self.files)
 
 
 def find_run(uri: str) -> FoundRun:
@@ -65,6 +74,17 @@ def find_run(uri: str) -> FoundRun:
         sha256=run["content_sha256"],
         about={"uri": uri, **run},
     )
+
+
+def _has_embeddings(uri: str) -> bool:
+    """Look for the column; of a file that cannot be read, what reads it whole says why."""
+    if not uri.lower().endswith(".parquet"):
+        return False
+    try:
+        with storage.open_binary(uri) as file:
+            return EMBEDDING.name in pq.read_schema(file).names
+    except (OSError, pa.ArrowException):
+        return False
 
 
 def file_sha256(uri: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,10 +51,12 @@ class PredictionFile:
             stand beside them.
         model_version: what the model is called in the audit, whatever the file says; None takes
             the file's column, or its name without the extension where it has none.
+        has_embeddings: whether it is Parquet with the column `embedding`.
     """
 
     uri: str
     model_version: str | None = None
+    has_embeddings: bool = False
 
 
 def read_predictions(
@@ -128,6 +130,21 @@ def metadata_rows(table: pa.Table, slices: Sequence[tuple[str, ...]]) -> pa.Tabl
     return pa.table(columns)
 
 
+def name_rows(
+    columns: Mapping[str, pa.ChunkedArray | pa.Array], file: PredictionFile
+) -> dict[str, pa.ChunkedArray | pa.Array]:
+    """Return columns of a file with `model_version` and `condition` as the audit calls them."""
+    version, condition = columns["model_version"], columns["condition"]
+    stem = storage.name(file.uri).rpartition(".")[0]
+    if file.model_version is not None:
+        version = pa.nulls(len(version), pa.string())
+    return {
+        **columns,
+        "model_version": pc.fill_null(version, file.model_version or stem),
+        "condition": pc.fill_null(condition, CLEAN),
+    }
+
+
 def _read_tables(uri: str, columns: frozenset[str]) -> Iterator[pa.Table]:
     if not uri.lower().endswith(".parquet"):
         table = read_table_file(uri)
@@ -160,11 +177,7 @@ def _prediction_rows(
             columns[field.name] = _column(table, field.name, field.type)
         except (pa.ArrowException, ValueError, TypeError) as error:
             raise RunError(f"{file.uri}: column {field.name!r}: {one_line(error)}") from error
-    stem = storage.name(file.uri).rpartition(".")[0]
-    if file.model_version is not None:
-        columns["model_version"] = pa.nulls(table.num_rows, pa.string())
-    columns["model_version"] = pc.fill_null(columns["model_version"], file.model_version or stem)
-    columns["condition"] = pc.fill_null(columns["condition"], CLEAN)
+    columns |= name_rows(columns, file)
     columns["emotion"] = _null_if_empty(columns["emotion"])
     columns["file"] = pa.repeat(file.uri, table.num_rows)
     columns["row"] = pa.array(np.arange(first_row, first_row + table.num_rows))

@@ -8,6 +8,7 @@ from functools import partial
 import pyarrow as pa
 
 from pipelines.transforms.extremes import EXTREME_ROWS
+from pipelines.transforms.projecting import EMBEDDED_ROWS
 from pipelines.transforms.residual_counts import RESIDUAL_ROWS
 from pipelines.transforms.tables import (
     CONFUSION_ROWS,
@@ -73,6 +74,7 @@ TABLES: dict[str, tuple[pa.Schema, Callable[[pa.Table], pa.Table]]] = {
         CONFUSION_ROWS,
         _add_up(("model_version", "condition", "truth", "prediction"), CONFUSION_ROWS),
     ),
+    "embeddings": (EMBEDDED_ROWS, _sort(("model_version", "condition", "segment_id"))),
     "extremes": (
         EXTREME_ROWS,
         _sort(("model_version", "condition", "slice_by", "slice", "target", "rank")),
