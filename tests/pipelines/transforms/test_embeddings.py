@@ -1,6 +1,5 @@
 """Sampled embeddings: which, from where, and what their neighbours say."""
 
-import dataclasses
 import hashlib
 from pathlib import Path
 
@@ -12,13 +11,15 @@ from sklearn.neighbors import NearestNeighbors
 
 from pipelines.audit import audit
 from pipelines.transforms import embeddings
-from pipelines.transforms.projecting import EMBEDDED_ROWS, project
-from pipelines.transforms.reading import PredictionFile
+from pipelines.transforms.embeddings import merge_samples, read_embeddings, sample_partition
+from pipelines.transforms.projecting import ATTRIBUTES, EMBEDDED_ROWS, project, project_model
+from pipelines.transforms.reading import LEDGER, PredictionFile
 from ser_model.metrics.bootstrap import poisson_weights, speaker_keys
 from ser_model.metrics.intervals import Scale, effective_speakers, speaker_interval
 from ser_model.schema import EMBEDDING, RunError
 
 LENGTH = 6
+MAP = ATTRIBUTES.type
 
 
 def vectors(corpus, seed=3):
@@ -45,12 +46,12 @@ def write_run(corpus, path, rows, version="wide", row_group_size=None, length=LE
     return PredictionFile(uri=str(path), model_version=version, has_embeddings=True)
 
 
-def run_audit(corpus, files, output, config=None, beam_options=()):
+def run_audit(corpus, files, output, beam_options=()):
     audit(
         files,
         corpus.metadata,
         str(output),
-        config=config or corpus.config,
+        config=corpus.config,
         beam_options=beam_options,
         provenance={},
     )
@@ -184,39 +185,95 @@ def test_the_bytes_do_not_depend_on_processes_nor_on_the_order_of_files(
         assert hashlib.sha256(first).digest() == hashlib.sha256(second).digest()
 
 
-def test_models_share_their_sample_and_another_seed_draws_another(
-    corpus, files, tmp_path, monkeypatch
-):
+def joined_table(model, ids):
+    """Joined rows as `join` makes them, with nothing but the ids."""
+    columns = {name: pa.nulls(len(ids), pa.string()) for name in embeddings._SAMPLED}
+    names = {"model_version": model, "condition": "clean", "speaker_id": "ann"}
+    columns |= {name: pa.repeat(value, len(ids)) for name, value in names.items()}
+    return pa.table({**columns, "segment_id": ids})
+
+
+def sampled(partitions, seed=0):
+    batches = [batch for part in partitions for _, batch in sample_partition((0, part), seed)]
+    return merge_samples(("a", batches), seed)[1].column("segment_id").to_pylist()
+
+
+def test_the_sample_depends_on_the_seed_and_the_segments_alone(monkeypatch):
     monkeypatch.setattr(embeddings, "MAX_SEGMENTS", 40)
-    other = write_run(corpus, tmp_path / "other.parquet", np.arange(350), version="other")
-    rows = run_audit(corpus, [*files, other], tmp_path / "audit")
-    samples = {
-        model: {row["segment_id"] for row in rows if row["model_version"] == model}
-        for model in ("wide", "other")
-    }
-    assert samples["wide"] == samples["other"]
-    assert len(samples["wide"]) == 40
-    config = dataclasses.replace(corpus.config, seed=1)
-    again = run_audit(corpus, [other], tmp_path / "again", config=config)
-    assert {row["segment_id"] for row in again} != samples["other"]
+    ids = np.array([f"segment {n}" for n in range(500)], dtype=object)
+    whole = sampled([joined_table("a", ids)])
+    assert len(set(whole)) == 40
+    assert whole == sorted(whole)
+    mixed = joined_table("b", np.random.default_rng(0).permutation(ids))
+    assert sampled([mixed.slice(300), mixed.slice(0, 300)]) == whole
+    assert sampled([joined_table("a", ids)], seed=1) != whole
+    # Of a model that scored fewer segments, all that it shares with the others are the same.
+    some = sampled([joined_table("a", ids[:400])])
+    assert set(whole) - set(ids[400:]) <= set(some)
+
+
+def read(file, ids, model="wide"):
+    sample = pa.record_batch({"model_version": [model] * len(ids), "segment_id": list(ids)})
+    return list(read_embeddings(file, [sample]))
 
 
 def test_only_what_is_sampled_is_read(corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr(embeddings, "MAX_SEGMENTS", 2)
     file = write_run(corpus, tmp_path / "a.parquet", np.arange(300), row_group_size=20)
     groups = []
     whole = pq.ParquetFile.read_row_group
 
-    def read(self, number, columns):
+    def watched(self, number, columns):
         groups.append((number, tuple(columns)))
         return whole(self, number, columns=columns)
 
-    monkeypatch.setattr(pq.ParquetFile, "read_row_group", read)
-    rows = run_audit(corpus, [file], tmp_path / "audit")
-    assert len(rows) == 2
-    read_embeddings = [number for number, columns in groups if "embedding" in columns]
-    assert len(read_embeddings) == len(set(read_embeddings)) <= 2
-    assert {row["x"] for row in rows} == {None}  # of two segments there is no picture
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", watched)
+    found = read(file, corpus.ids[[45, 290]])
+    assert [number for number, columns in groups if "embedding" in columns] == [2, 14]
+    rows = [row for _, batch in found for row in batch.to_pylist()]
+    assert [row["segment_id"] for row in rows] == corpus.ids[[45, 290]].tolist()
+    assert [row["row"] for row in rows] == [45, 290]
+    assert [row["embedding"] for row in rows] == vectors(corpus)[[45, 290]].tolist()
+
+
+def test_other_conditions_and_models_are_not_read(corpus, tmp_path):
+    numbers = np.arange(4)
+    conditions = ["clean", "babble", None, "clean"]
+    models = ["wide", "wide", "wide", "other"]
+    file = write_run(
+        corpus,
+        tmp_path / "a.parquet",
+        numbers,
+        version=None,
+        condition=conditions,
+        model_version=models,
+    )
+    ((model, batch),) = read(file, corpus.ids[numbers])
+    assert model == "wide"
+    assert batch["row"].to_pylist() == [0, 2]
+
+
+def test_a_column_that_holds_no_embeddings_is_a_clear_error(corpus, tmp_path):
+    words = ["many words"] * 20
+    file = write_run(corpus, tmp_path / "words.parquet", np.arange(20), embedding=words)
+    (output,) = read(file, corpus.ids[:20])
+    assert output.tag == LEDGER
+    (row,) = output.value.to_pylist()
+    assert row["name"] == "error"
+    assert "words.parquet: the column 'embedding' cannot be read" in row["detail"]
+
+
+def test_embeddings_that_are_not_numbers_are_left_out(corpus, tmp_path):
+    vector = vectors(corpus)[:30].tolist()
+    vector[4], vector[5] = None, [np.nan] * LENGTH
+    column = pa.array(vector, EMBEDDING.type)
+    ids = corpus.ids[:30]
+    file = write_run(corpus, tmp_path / "a.parquet", np.arange(30), embedding=column)
+    found = [batch for _, batch in read(file, ids)]
+    sample = [next(sample_partition((0, joined_table("wide", ids)), 0))[1]]
+    attributes = pa.record_batch({"segment_id": ids, "attributes": pa.array([[]] * 30, MAP)})
+    sides = {"sample": sample, "embeddings": found}
+    rows, _ = project_model(("wide", sides), [attributes], corpus.config)
+    assert set(rows["segment_id"].to_pylist()) == set(ids) - {ids[4], ids[5]}
 
 
 def test_without_embeddings_nothing_is_read(corpus, tmp_path, monkeypatch):
@@ -231,22 +288,6 @@ def test_embeddings_of_another_length_are_a_clear_error(corpus, files, tmp_path)
     short = write_run(corpus, tmp_path / "short.parquet", np.arange(350, 360), length=4)
     with pytest.raises(RunError, match="model wide have 4 numbers here and 6 there"):
         run_audit(corpus, [*files, short], tmp_path / "audit")
-
-
-def test_a_column_that_holds_no_embeddings_is_a_clear_error(corpus, tmp_path):
-    words = ["many words"] * 20
-    file = write_run(corpus, tmp_path / "words.parquet", np.arange(20), embedding=words)
-    with pytest.raises(RunError, match=r"words.parquet: the column 'embedding' cannot be read"):
-        run_audit(corpus, [file], tmp_path / "audit")
-
-
-def test_embeddings_that_are_not_numbers_are_left_out(corpus, tmp_path):
-    vector = vectors(corpus)[:30].tolist()
-    vector[4], vector[5] = None, [np.nan] * LENGTH
-    column = pa.array(vector, EMBEDDING.type)
-    file = write_run(corpus, tmp_path / "a.parquet", np.arange(30), embedding=column)
-    found = {row["segment_id"] for row in run_audit(corpus, [file], tmp_path / "audit")}
-    assert found == set(corpus.ids[:30]) - {corpus.ids[4], corpus.ids[5]}
 
 
 def test_what_has_no_spread_is_not_projected():
