@@ -13,8 +13,8 @@ number of partitions is fixed, and whatever is summed is summed in the order of 
 the tables are the same bytes on one worker and on a hundred.
 
 The folder holds `statistics.parquet`, `speakers.parquet`, `densities.parquet`, `residuals.parquet`,
-`confusion.parquet`, `extremes.parquet`, `ledger.parquet`, and `audit.json`, written last: where it
-is, the audit is complete.
+`confusion.parquet`, `extremes.parquet`, `systems.parquet`, `ledger.parquet`, and `audit.json`,
+written last: where it is, the audit is complete.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from pipelines.audit_config import AUDIT_FILE, NUM_PARTITIONS, AuditConfig, Audi
 from pipelines.coverage_notes import coverage_notes
 from pipelines.join_ledger import JoinLedger
 from pipelines.runner import open_pipeline
+from pipelines.systems import check_systems, headlines_of, system_rows
 from pipelines.transforms.bootstrapping import (
     CONFUSIONS,
     LABELLED,
@@ -38,6 +39,7 @@ from pipelines.transforms.bootstrapping import (
     bootstrap_speakers,
 )
 from pipelines.transforms.comparing import compare_slices
+from pipelines.transforms.dimension_order import CheckDimensionOrder
 from pipelines.transforms.embeddings import SampleEmbeddings
 from pipelines.transforms.extremes import FindExtremes
 from pipelines.transforms.joining import JoinMetadata
@@ -58,6 +60,8 @@ from pipelines.transforms.speaker_draws import draw_speakers, spread_speakers
 from pipelines.transforms.speaker_statistics import SUMMARIES, summarise_speakers
 from pipelines.transforms.speakers import DENSITIES, sum_up_speakers
 from pipelines.transforms.suite_statistics import CompareGroups
+from pipelines.transforms.tables import PREDICTION_ROWS
+from pipelines.transforms.training_speakers import CountTrainingSpeakers
 from pipelines.transforms.writing import TABLES, write_kind
 from ser_model import storage
 from ser_model.schema import SCHEMA_VERSION
@@ -83,17 +87,21 @@ def audit(
         provenance: what audit.json says beside the results: hashes, runs, notes.
 
     Raises:
-        RunError: a file cannot be read, or the join leaves nothing to audit or does not add up.
+        RunError: a file cannot be read, the join leaves nothing to audit or does not add up, or
+            dimensions seem permuted.
         ManifestError: the metadata cannot be used.
-        ConfigError: Beam does not know the runner.
+        ConfigError: Beam does not know the runner, or a system has a model that was not audited.
     """
     with open_pipeline(beam_options) as pipeline:
         _build(pipeline, predictions, metadata, output, config)
     ledger = JoinLedger.from_table(storage.read_table(storage.join(output, "ledger.parquet")))
-    ledger.check(metadata)
+    ledger.check(metadata, keep_dimension_order=config.keep_dimension_order)
+    check_systems(config.systems, [version for version, _ in ledger.by_model])
     confusion = storage.read_table(storage.join(output, "confusion.parquet"))
     ledger.check_emotions(confusion)
     statistics = storage.read_table(storage.join(output, "statistics.parquet"))
+    systems = system_rows(statistics, config.systems)
+    storage.write_table(storage.join(output, "systems.parquet"), systems)
     content = {
         **provenance,
         "schema_version": SCHEMA_VERSION,
@@ -103,6 +111,7 @@ def audit(
         "ledger": ledger.to_json(),
         "notes": [*ledger.notes(), *coverage_notes(statistics)],
         "verdicts": _count_verdicts(statistics),
+        "systems": headlines_of(systems),
     }
     storage.write_json(storage.join(output, AUDIT_FILE), content)
     return AuditSummary(output=output, audit=content, statistics=statistics)
@@ -119,7 +128,10 @@ def _build(
         pipeline
         | "Predictions" >> beam.Create(list(predictions))
         | "SpreadFiles" >> beam.Reshuffle()
-        | "ReadPredictions" >> beam.FlatMap(read_predictions).with_outputs(LEDGER, main="rows")
+        | "ReadPredictions"
+        >> beam.FlatMap(read_predictions, PREDICTION_ROWS, config.prediction_range).with_outputs(
+            LEDGER, main="rows"
+        )
     )
     metadata_rows = (
         pipeline
@@ -170,7 +182,7 @@ def _build(
         "densities": [sums[DENSITIES]],
         "residuals": [residuals[RESIDUALS]],
         "extremes": [{"joined": join.joined, "statistics": statistics} | FindExtremes()],
-        "ledger": [read[LEDGER], join[LEDGER]],
+        "ledger": [read[LEDGER], join[LEDGER], *_check_join(join.joined, config)],
     }
     if any(file.has_embeddings for file in predictions):
         embedded = join.joined | SampleEmbeddings(predictions, metadata, config)
@@ -192,6 +204,14 @@ def _build(
         | "GatherTables" >> beam.GroupByKey()
         | "WriteTables" >> beam.Map(write_kind, output)
     )
+
+
+def _check_join(joined: PCollection[Any], config: AuditConfig) -> list[PCollection[Any]]:
+    """Look whether dimensions are permuted, and whether the training had the same speakers."""
+    found = [joined | CheckDimensionOrder()]
+    if config.training_speakers is not None:
+        found.append(joined | CountTrainingSpeakers(config.training_speakers))
+    return found
 
 
 def _permute(labelled: PCollection[Any], config: AuditConfig) -> PCollection[Any]:

@@ -27,6 +27,13 @@ for a group against a group or the rest, which is stricter. The metrics that hav
 ones that are judged, and so the family that is corrected for: more tests in it would only hide
 true gaps."""
 
+CROSS_CORPUS_MARGINS: Mapping[str, float | None] = {
+    "pearson_cc": 0.075,
+    "unweighted_average_recall": 0.075,
+}
+"""The same where the truth is of another corpus than the model was trained on: raters elsewhere use
+another part of the scale, which CCC takes for errors of the model and PCC does not."""
+
 SIGNIFICANCE = 0.05
 
 MARGINS = ("given", "permutation")
@@ -72,6 +79,12 @@ class AuditConfig:
         speaker_draws: whether the papers' figure on speakers is wanted (see `speaker_draws`).
         suite: one of SUITES, whose tests are judged; None for none.
         groupings: what the suite compares, of those that the metadata has columns for.
+        prediction_range: scale of the predictions, mapped to 0..1.
+        cross_corpus: whether the truth is of another corpus than the models were trained on: PCC is
+            shown first in the place of CCC.
+        systems: model versions of each system, whose runs are compared (see `systems`).
+        training_speakers: of whom the models were trained; None where that is not known.
+        keep_dimension_order: whether dimensions that seem permuted are audited as they are.
     """
 
     slices: tuple[tuple[str, ...], ...] = ()
@@ -85,6 +98,11 @@ class AuditConfig:
     speaker_draws: bool = False
     suite: str | None = None
     groupings: tuple[str, ...] = ()
+    prediction_range: tuple[float, float] = (0.0, 1.0)
+    cross_corpus: bool = False
+    systems: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    training_speakers: frozenset[str] | None = None
+    keep_dimension_order: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be computed."""
@@ -106,6 +124,10 @@ class AuditConfig:
             "slices": [",".join(slice_by) for slice_by in self.slices],
             "strata": [",".join(slice_by) for slice_by in self.strata],
             "truth_range": list(self.truth_range),
+            "prediction_range": list(self.prediction_range),
+            "cross_corpus": self.cross_corpus,
+            "systems": {name: list(versions) for name, versions in self.systems.items()},
+            "keep_dimension_order": self.keep_dimension_order,
             "num_partitions": NUM_PARTITIONS,
             "margins": dict(self.margins),
             "margins_from": self.margins_from,

@@ -60,7 +60,9 @@ class PredictionFile:
 
 
 def read_predictions(
-    file: PredictionFile, schema: pa.Schema = PREDICTION_ROWS
+    file: PredictionFile,
+    schema: pa.Schema = PREDICTION_ROWS,
+    prediction_range: tuple[float, float] = (0.0, 1.0),
 ) -> Iterator[pa.RecordBatch | TaggedOutput[Any, Any]]:
     """Yield batches of rows, and for LEDGER how many rows there are.
 
@@ -70,13 +72,14 @@ def read_predictions(
     Args:
         file: what to read.
         schema: PREDICTION_ROWS, or those with further columns of schema.PREDICTIONS.
+        prediction_range: scale of the dimensions in the file, mapped to 0..1.
     """
     num_rows = 0
     try:
         for table in _read_tables(file.uri, frozenset(schema.names) - _ORIGIN):
             for batch in _prediction_rows(table, file, num_rows, schema):
                 num_rows += batch.num_rows
-                yield batch
+                yield _on_unit_scale(batch, prediction_range)
     except (RunError, ManifestError) as error:
         yield TaggedOutput(LEDGER, ledger_row(ERROR, 1, str(error)))
     yield TaggedOutput(LEDGER, ledger_row("prediction_rows_read", num_rows))
@@ -183,6 +186,18 @@ def _prediction_rows(
     columns["row"] = pa.array(np.arange(first_row, first_row + table.num_rows))
     whole = pa.table(columns, schema=schema)
     yield from whole.to_batches(max_chunksize=ROWS_PER_BATCH) or [to_batch(whole)]
+
+
+def _on_unit_scale(batch: pa.RecordBatch, scale: tuple[float, float]) -> pa.RecordBatch:
+    low, high = scale
+    if (low, high) == (0.0, 1.0):
+        return batch
+    for name in DIMENSIONS:
+        mapped = pc.divide(pc.subtract(batch.column(name), low), high - low)
+        batch = batch.set_column(
+            batch.schema.get_field_index(name), batch.schema.field(name), mapped
+        )
+    return batch
 
 
 def _column(table: pa.Table, name: str, kind: pa.DataType) -> pa.ChunkedArray | pa.Array:
