@@ -1,14 +1,24 @@
-"""The report as a browser shows it: Chromium lays it out, prints it, and finds every part."""
+"""The report as a browser shows it: Chromium lays it out, prints it, and finds every part.
 
+axe-core checks the Web Content Accessibility Guidelines there. It comes with
+`npm install --global axe-core`, or with `npm install --prefix FOLDER axe-core` and
+SERVAL_AXE=FOLDER/node_modules/axe-core/axe.min.js.
+"""
+
+import html
+import json
 import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from orchestration.report.render import render_report
+from ser_model import storage
+from ser_model.schema import STATISTICS
 
 pytestmark = pytest.mark.browser
 
@@ -25,6 +35,25 @@ FLAGS = (
     "--hide-scrollbars",
 )
 PNG = b"\x89PNG\r\n\x1a\n"
+POLICY = re.compile('<meta http-equiv="Content-Security-Policy"[^>]*>')
+RESULT = re.compile('<pre id="axe-result">(.*?)</pre>', re.DOTALL)
+RUN = """
+<script>{axe}</script>
+<script>
+axe.run(document, {{resultTypes: ["violations"]}}).then(result => {{
+  const found = document.createElement("pre");
+  found.id = "axe-result";
+  found.textContent = JSON.stringify({{
+    violations: result.violations.map(v => ({{
+      id: v.id, impact: v.impact, help: v.help, nodes: v.nodes.slice(0, 3).map(n => n.html)
+    }})),
+    dark: matchMedia("(prefers-color-scheme: dark)").matches,
+    passes: result.passes.map(p => p.id),
+  }});
+  document.body.append(found);
+}});
+</script>
+"""
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +115,64 @@ def test_it_prints(browse, page: Path, tmp_path: Path) -> None:
     data = printed.read_bytes()
     assert data.startswith(b"%PDF")
     assert 3 <= len(re.findall(rb"/Type\s*/Page\b", data)) <= 12
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """The script of axe-core."""
+    given = os.environ.get("SERVAL_AXE")
+    if given:
+        return Path(given).read_text()
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("no axe-core: set SERVAL_AXE to axe.min.js, or install npm and axe-core")
+    listed = subprocess.run([npm, "root", "--global"], capture_output=True, text=True, check=True)
+    script = Path(listed.stdout.strip(), "axe-core", "axe.min.js")
+    if not script.exists():
+        pytest.skip("no axe-core: npm install --global axe-core, or set SERVAL_AXE to axe.min.js")
+    return script.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["dimensions", "emotion", "several"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_axe_finds_nothing(
+    browse, axe: str, make_audit, pair_row, tmp_path: Path, kind: str, scheme: str, width: int
+) -> None:
+    if kind == "several":
+        folder = make_audit(pairs=[{}, {"model_version": "4"}, {"condition": "babble"}])
+        _add_comparisons(folder, pair_row)
+    else:
+        folder = make_audit(kind)
+    page = tmp_path / "report.html"
+    render_report(folder, str(page))
+    # The page's own policy forbids it scripts, this one too.
+    text, num_policies = POLICY.subn("", page.read_text())
+    assert num_policies == 1
+    page.write_text(text.replace("</body>", RUN.format(axe=axe) + "</body>"))
+    dom = browse(
+        page,
+        "--dump-dom",
+        "--virtual-time-budget=60000",
+        f"--window-size={width},2000",
+        f"--blink-settings=preferredColorScheme={int(scheme == 'light')}",
+    )
+    found = RESULT.search(dom)
+    assert found is not None
+    result = json.loads(html.unescape(found[1]))
+    assert result["dark"] == (scheme == "dark")
+    assert {"color-contrast", "svg-img-alt", "scope-attr-valid"} <= set(result["passes"])
+    assert result["violations"] == []
+
+
+def _add_comparisons(folder: str, pair_row) -> None:
+    models = ("model_version", "model_version=3-model_version=4")
+    conditions = ("condition", "condition=babble-condition=clean")
+    rows = [
+        pair_row("concordance_cc_difference", *models, -0.031, 0.4),
+        pair_row("concordance_cc_change", *conditions, -0.2, 0.001, condition="babble"),
+    ]
+    uri = storage.join(folder, "statistics.parquet")
+    added = pa.Table.from_pylist(rows, schema=STATISTICS)
+    storage.write_table(uri, pa.concat_tables([storage.read_table(uri), added]))
