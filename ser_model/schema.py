@@ -73,6 +73,8 @@ class Reason(StrEnum):
     MODEL_FAILED = "model_failed"
     NO_TRANSCRIPT = "no_transcript"
     KILLED_WORKER = "killed_worker"
+    SILENT_SEGMENT = "silent_segment"
+    NO_USABLE_NOISE = "no_usable_noise"
 
 
 NO_TRANSCRIPT = "the model reads text, and the segment has no transcript"
