@@ -262,6 +262,27 @@ SPEAKERS = pa.schema(
 """The same by speaker; `shrunk_...` is drawn towards the mean of all speakers, the more the fewer
 segments there are."""
 
+TESTS = pa.schema(
+    [
+        *(
+            pa.field(name, _STRING, nullable=False)
+            for name in ("model_version", "condition", "suite", "family", "test", "target")
+        ),
+        *(pa.field(name, _STRING, nullable=False) for name in ("slice_by", "slice", "metric")),
+        *(pa.field(name, pa.float64()) for name in ("value", "ci_low", "ci_high")),
+        pa.field("threshold", pa.float64(), nullable=False),
+        pa.field("comparison", _STRING, nullable=False),
+        pa.field("outcome", _STRING, nullable=False),
+        pa.field("point_value", pa.float64()),
+        pa.field("point_outcome", _STRING),
+        pa.field("num_segments", pa.int64()),
+        pa.field("num_speakers", pa.int64()),
+        pa.field("reason", _STRING),
+    ]
+)
+"""A test of a suite: a statistic and its interval against a threshold. `point_...` is the number
+that the suite's authors would hold against it, and how that comes out."""
+
 PROBE_SEGMENTS = pa.schema(
     [
         pa.field("segment_id", _STRING, nullable=False),

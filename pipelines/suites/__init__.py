@@ -1,0 +1,1 @@
+"""Suites of tests: published thresholds held against the statistics of an audit."""
