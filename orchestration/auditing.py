@@ -46,6 +46,7 @@ def audit_runs(
     margins_from: str = "given",
     minimums: Minimums | None = None,
     speaker_draws: bool = False,
+    suite: str | None = None,
     beam_options: Sequence[str] = (),
     provenance: Mapping[str, object] | None = None,
 ) -> AuditSummary:
@@ -66,6 +67,7 @@ def audit_runs(
         margins_from: "given" or "permutation".
         minimums: below them a slice is suppressed; None for the defaults.
         speaker_draws: whether the papers' figure on speakers is wanted.
+        suite: whose tests are judged; None for none.
         beam_options: options of Beam, as on its command line.
         provenance: what audit.json is to say besides, for example of the corpus.
 
@@ -86,6 +88,7 @@ def audit_runs(
         margins_from=margins_from,
         minimums=minimums or Minimums(),
         speaker_draws=speaker_draws,
+        suite=suite,
     )
     identity = {
         **options.to_json(),
@@ -106,7 +109,12 @@ def audit_runs(
     metadata = read_metadata(metadata_uri, truth_range=truth_range)
     chosen = _choose_slices(metadata_uri, metadata.column_names, slices)
     strata = _choose_slices(metadata_uri, metadata.column_names, strata)
-    config = replace(options, slices=chosen, strata=tuple(by for by in strata if by not in chosen))
+    config = replace(
+        options,
+        slices=chosen,
+        strata=tuple(by for by in strata if by not in chosen),
+        groupings=() if suite is None else _find_groupings(metadata_uri, truth_range),
+    )
     del metadata  # the pipeline reads it where it runs
     logger.info("audit: joining %d runs with %s", len(audited), metadata_uri)
 
@@ -200,6 +208,13 @@ def _choose_slices(
                 f"cannot slice by {column!r}: {metadata_uri} has the columns {', '.join(columns)}"
             )
     return tuple(dict.fromkeys(tuple(slice_by) for slice_by in slices))
+
+
+def _find_groupings(metadata_uri: str, truth_range: tuple[float, float]) -> tuple[str, ...]:
+    from pipelines.transforms.suite_columns import find_groupings
+    from ser_model.manifest import read_metadata
+
+    return find_groupings(metadata_uri, read_metadata(metadata_uri, truth_range=truth_range))
 
 
 def _find_audit(output: str, inputs_sha256: str) -> AuditSummary | None:

@@ -31,6 +31,7 @@ from pipelines.audit_config import AUDIT_FILE, NUM_PARTITIONS, AuditConfig, Audi
 from pipelines.coverage_notes import coverage_notes
 from pipelines.join_ledger import JoinLedger
 from pipelines.runner import open_pipeline
+from pipelines.suites.writing import write_suite
 from pipelines.systems import check_systems, headlines_of, system_rows
 from pipelines.transforms.bootstrapping import (
     CONFUSIONS,
@@ -111,6 +112,7 @@ def audit(
         "ledger": ledger.to_json(),
         "notes": [*ledger.notes(), *coverage_notes(statistics)],
         "verdicts": _count_verdicts(statistics),
+        **write_suite(config.suite, statistics, config.groupings, output),
         "systems": headlines_of(systems),
     }
     storage.write_json(storage.join(output, AUDIT_FILE), content)

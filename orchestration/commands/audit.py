@@ -70,6 +70,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the mean CCC of 1000 draws of 200 segments, of each speaker who has so many",
     )
+    parser.add_argument(
+        "--suite",
+        choices=("ser-tests",),
+        help="published tests with their thresholds: correctness, fairness, robustness",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
     parser.add_argument(
         "--truth-range", default="0:1", metavar="LOW:HIGH", help="scale of the truth (default: 0:1)"
@@ -103,6 +108,7 @@ def run(args: argparse.Namespace) -> Summary:
         margins_from=args.margins,
         minimums=Minimums(segments=args.min_segments, speakers=args.min_speakers),
         speaker_draws=args.speaker_draws,
+        suite=args.suite,
         beam_options=args.beam_options,
     )
     return Summary(text=audit_text(summary), data=audit_data(summary))

@@ -129,6 +129,7 @@ def test_the_options_reach_the_audit(run_command):
     words = ["r1", "r2", "--metadata", "m.csv", "--output", "out", "--slice", "sex,accent"]
     words += ["--margin", "bias=.1", "--margins", "permutation", "--min-segments", "5"]
     words += ["--min-speakers", "4", "--stratum", "act", "--speaker-draws"]
+    words += ["--suite", "ser-tests"]
     words += ["--slice", "sex", "--seed", "3", "--truth-range", "1:7", "--replicates", "50"]
     _, (args, options) = run_command(*words)
     assert args == (["r1", "r2"], "m.csv", "out")
@@ -142,6 +143,7 @@ def test_the_options_reach_the_audit(run_command):
         "margins_from": "permutation",
         "minimums": Minimums(segments=5, speakers=4),
         "speaker_draws": True,
+        "suite": "ser-tests",
         "beam_options": ("--direct_num_workers=2",),
     }
 
