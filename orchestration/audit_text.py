@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from orchestration.suite_text import suite_lines
 from pipelines.audit_config import AuditSummary, is_judged
 from ser_model import storage
 from ser_model.schema import DIMENSIONS, SUPPRESSED
@@ -58,6 +59,7 @@ def audit_text(summary: AuditSummary) -> str:
         lines += _speakers(of_model)
         lines += _residuals(of_model)
         lines += [_join(counts)]
+    lines += suite_lines(summary.audit)
     lines += [f"note: {note}" for note in summary.audit["notes"]]
     lines += [
         f"statistics: {storage.join(summary.output, 'statistics.parquet')}",
@@ -75,6 +77,7 @@ def audit_data(summary: AuditSummary) -> dict[str, object]:
         "ledger": summary.audit["ledger"],
         "notes": summary.audit["notes"],
         "verdicts": summary.audit["verdicts"],
+        "suite": summary.audit.get("suite"),
         "statistics": [
             {name: row[name] for name in SHOWN_COLUMNS}
             for row in rows
