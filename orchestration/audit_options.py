@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ser_model.manifest import parse_truth_range
 from ser_model.schema import ConfigError
 
 MIN_RUNS = 2
@@ -42,3 +43,20 @@ def parse_systems(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
             system_of[version] = name
         systems[name] = tuple(versions)
     return systems
+
+
+def parse_prediction_range(text: str) -> tuple[float, float]:
+    """Read LOW:HIGH, the scale of the predictions.
+
+    >>> parse_prediction_range("-3:3")
+    (-3.0, 3.0)
+
+    Raises:
+        ConfigError: this is no range.
+    """
+    try:
+        return parse_truth_range(text)
+    except ConfigError as error:
+        raise ConfigError(
+            f"--prediction-range {text!r} is not LOW:HIGH, for example 1:7"
+        ) from error

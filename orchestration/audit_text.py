@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestration.suite_text import suite_lines
+from orchestration.comparison_text import comparison_lines, system_lines
 from pipelines.audit_config import AuditSummary, is_judged
 from ser_model import storage
 from ser_model.schema import DIMENSIONS, SUPPRESSED
@@ -21,6 +21,9 @@ HEADLINES = {
     "accuracy": "WAR",
 }
 """Metrics that are shown over all segments, and what the field calls them."""
+
+_COMPARED = ("concordance_cc", "pearson_cc", "unweighted_average_recall")
+"""Of these, the metrics in which models, conditions and systems are compared here."""
 
 SHOWN_COLUMNS = (
     "model_version",
@@ -49,17 +52,20 @@ def audit_text(summary: AuditSummary) -> str:
     """Say how right and how fair each model is, and how many segments that rests on."""
     rows = summary.statistics.to_pylist()
     margins = summary.audit["configuration"]["margins"]
+    headlines = _headline_metrics(summary.audit)
     lines: list[str] = []
     for counts in summary.audit["ledger"]["models"]:
         model = (counts["model_version"], counts["condition"])
         of_model = [row for row in rows if (row["model_version"], row["condition"]) == model]
         lines += [f"model {model[0]}, {model[1]}: {counts['matched']} segments audited"]
-        lines += _headlines(of_model)
+        lines += _headlines(of_model, headlines)
         lines += _gaps(of_model, margins)
         lines += _speakers(of_model)
         lines += _residuals(of_model)
         lines += [_join(counts)]
-    lines += suite_lines(summary.audit)
+    judged = {name: headlines[name] for name in _COMPARED if name in headlines}
+    lines += comparison_lines(rows, judged)
+    lines += system_lines(summary.audit["systems"], judged)
     lines += [f"note: {note}" for note in summary.audit["notes"]]
     lines += [
         f"statistics: {storage.join(summary.output, 'statistics.parquet')}",
@@ -72,17 +78,24 @@ def audit_data(summary: AuditSummary) -> dict[str, object]:
     """Return the same as JSON."""
     rows = summary.statistics.to_pylist()
     margins = summary.audit["configuration"]["margins"]
+    headlines = _headline_metrics(summary.audit)
+    compared = {f"{name}{kind}" for name in headlines for kind in ("_difference", "_change")}
     return {
         "output": summary.output,
         "ledger": summary.audit["ledger"],
         "notes": summary.audit["notes"],
         "verdicts": summary.audit["verdicts"],
-        "suite": summary.audit.get("suite"),
         "statistics": [
             {name: row[name] for name in SHOWN_COLUMNS}
             for row in rows
-            if row["slice_by"] == "" and row["metric"] in HEADLINES
+            if row["slice_by"] == "" and row["metric"] in headlines
         ],
+        "comparisons": [
+            {name: row[name] for name in SHOWN_COLUMNS}
+            for row in rows
+            if row["slice_by"] in ("model_version", "condition") and row["metric"] in compared
+        ],
+        "systems": summary.audit["systems"],
         "gaps": [
             {name: row[name] for name in SHOWN_COLUMNS}
             for row in rows
@@ -91,10 +104,18 @@ def audit_data(summary: AuditSummary) -> dict[str, object]:
     }
 
 
-def _headlines(rows: Sequence[Row]) -> list[str]:
-    overall = [row for row in rows if row["slice_by"] == "" and row["metric"] in HEADLINES]
+def _headline_metrics(audit: Mapping[str, Any]) -> Mapping[str, str]:
+    """HEADLINES; across corpora PCC stands in the place of CCC."""
+    if not audit["configuration"]["cross_corpus"]:
+        return HEADLINES
+    others = {name: label for name, label in HEADLINES.items() if name != "concordance_cc"}
+    return {"pearson_cc": "PCC", **others}
+
+
+def _headlines(rows: Sequence[Row], headlines: Mapping[str, str]) -> list[str]:
+    overall = [row for row in rows if row["slice_by"] == "" and row["metric"] in headlines]
     return [
-        f"  {HEADLINES[row['metric']]:<3}  {row['target']:<10} {_estimate(row)}" for row in overall
+        f"  {headlines[row['metric']]:<3}  {row['target']:<10} {_estimate(row)}" for row in overall
     ]
 
 
@@ -118,7 +139,7 @@ def _gaps(rows: Sequence[Row], margins: Mapping[str, float | None]) -> list[str]
 
 def _metric_name(gap: str) -> str:
     name = gap.removesuffix("_gap")
-    return HEADLINES.get(name, name)
+    return {**HEADLINES, "pearson_cc": "PCC"}.get(name, name)
 
 
 def _gender_scores(rows: Sequence[Row]) -> list[str]:

@@ -10,17 +10,19 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from orchestration.audited_training import read_training
 from orchestration.finished import find_finished
 from orchestration.found_runs import FoundRun, file_sha256, find_run
 from pipelines.audit_config import (
     AUDIT_FILE,
+    CROSS_CORPUS_MARGINS,
     DEFAULT_MARGINS,
     AuditConfig,
     AuditSummary,
     Minimums,
 )
 from ser_model import storage
-from ser_model.manifest import read_metadata
+from ser_model.manifest import metadata_columns, read_metadata
 from ser_model.schema import ConfigError, ManifestError, RunError
 
 if TYPE_CHECKING:
@@ -42,11 +44,16 @@ def audit_runs(
     seed: int = 0,
     truth_range: tuple[float, float] = (0.0, 1.0),
     num_replicates: int = 1000,
-    margins: Mapping[str, float | None] = DEFAULT_MARGINS,
+    prediction_range: tuple[float, float] = (0.0, 1.0),
+    cross_corpus: bool = False,
+    margins: Mapping[str, float | None] | None = None,
     margins_from: str = "given",
     minimums: Minimums | None = None,
     speaker_draws: bool = False,
     suite: str | None = None,
+    systems: Mapping[str, tuple[str, ...]] | None = None,
+    training: str | None = None,
+    keep_dimension_order: bool = False,
     beam_options: Sequence[str] = (),
     provenance: Mapping[str, object] | None = None,
 ) -> AuditSummary:
@@ -63,32 +70,44 @@ def audit_runs(
         seed: of the bootstrap, and of permutations.
         truth_range: scale of the truth.
         num_replicates: of the bootstrap, and of permutations.
-        margins: largest gap that passes, by metric; None tests it against 0.
+        prediction_range: scale of the predictions.
+        cross_corpus: whether the truth is of another corpus than the models were trained on.
+        margins: largest gap that passes, by metric, None in the place of a number tests it against
+            0; None for the defaults.
         margins_from: "given" or "permutation".
         minimums: below them a slice is suppressed; None for the defaults.
         speaker_draws: whether the papers' figure on speakers is wanted.
         suite: whose tests are judged; None for none.
+        systems: model versions by the name of the system whose runs they are.
+        training: manifest that the models were trained on, to count its speakers.
+        keep_dimension_order: whether dimensions that seem permuted are audited as they are.
         beam_options: options of Beam, as on its command line.
         provenance: what audit.json is to say besides, for example of the corpus.
 
     Raises:
-        RunError: a run is absent or incomplete, the folder holds another audit, or the join leaves
-            nothing to audit.
+        RunError: a run is absent or incomplete, the folder holds another audit, the join leaves
+            nothing to audit, or dimensions seem permuted.
         ManifestError: the metadata cannot be used.
         ConfigError: a column to slice by does not exist, or an option is out of range.
     """
     audited = [find_run(uri) for uri in runs]
     metadata_sha256 = _metadata_sha256(metadata_uri)
+    trained = None if training is None else read_training(training)
     options = AuditConfig(
         strata=tuple(strata),
         seed=seed,
         num_replicates=num_replicates,
         truth_range=truth_range,
-        margins=dict(margins),
+        prediction_range=prediction_range,
+        cross_corpus=cross_corpus,
+        margins=dict(default_margins(cross_corpus) if margins is None else margins),
         margins_from=margins_from,
         minimums=minimums or Minimums(),
         speaker_draws=speaker_draws,
         suite=suite,
+        systems=dict(systems or {}),
+        training_speakers=None if trained is None else trained.speaker_ids,
+        keep_dimension_order=keep_dimension_order,
     )
     identity = {
         **options.to_json(),
@@ -96,6 +115,7 @@ def audit_runs(
         "seed": seed,
         "num_replicates": num_replicates,
         "metadata_sha256": metadata_sha256,
+        "training_sha256": None if trained is None else trained.sha256,
         "predictions": sorted(
             (run.sha256, run.model_version or storage.name(run.uri)) for run in audited
         ),
@@ -106,19 +126,21 @@ def audit_runs(
     if done is not None:
         logger.info("audit: %s is complete already", output)
         return done
-    metadata = read_metadata(metadata_uri, truth_range=truth_range)
-    chosen = _choose_slices(metadata_uri, metadata.column_names, slices)
-    strata = _choose_slices(metadata_uri, metadata.column_names, strata)
+    columns = metadata_columns(metadata_uri)
+    chosen = _choose_slices(metadata_uri, columns, slices)
+    strata = _choose_slices(metadata_uri, columns, strata)
     config = replace(
         options,
         slices=chosen,
         strata=tuple(by for by in strata if by not in chosen),
         groupings=() if suite is None else _find_groupings(metadata_uri, truth_range),
     )
-    del metadata  # the pipeline reads it where it runs
     logger.info("audit: joining %d runs with %s", len(audited), metadata_uri)
 
     from pipelines.audit import audit
+    from pipelines.transforms.reading import check_metadata
+
+    check_metadata(metadata_uri, (*config.slices, *config.strata), truth_range)
 
     return audit(
         _prediction_files(audited),
@@ -132,6 +154,7 @@ def audit_runs(
             "code_version": version("serval"),
             "runs": [run.about for run in audited],
             "metadata": {"uri": metadata_uri, "sha256": metadata_sha256},
+            "training": None if trained is None else trained.about(),
         },
     )
 
@@ -151,7 +174,12 @@ def parse_slice(text: str) -> tuple[str, ...]:
     return columns
 
 
-def parse_margins(texts: Sequence[str]) -> dict[str, float | None]:
+def default_margins(cross_corpus: bool) -> Mapping[str, float | None]:
+    """Return the margins where none are given."""
+    return CROSS_CORPUS_MARGINS if cross_corpus else DEFAULT_MARGINS
+
+
+def parse_margins(texts: Sequence[str], *, cross_corpus: bool = False) -> dict[str, float | None]:
     """Read METRIC=VALUE or METRIC=none, on top of the default margins.
 
     >>> margins = parse_margins(["concordance_cc=.05", "bias=.075", "recall=none"])
@@ -161,7 +189,7 @@ def parse_margins(texts: Sequence[str]) -> dict[str, float | None]:
     Raises:
         ConfigError: a text is something else.
     """
-    margins = dict(DEFAULT_MARGINS)
+    margins = dict(default_margins(cross_corpus))
     for text in texts:
         metric, _, value = (part.strip() for part in text.partition("="))
         try:

@@ -80,6 +80,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--truth-range", default="0:1", metavar="LOW:HIGH", help="scale of the truth (default: 0:1)"
     )
     parser.add_argument(
+        "--prediction-range",
+        default="0:1",
+        metavar="LOW:HIGH",
+        help="scale of the predictions; --prediction-range=-3:3 where it begins below 0 (default: "
+        "0:1)",
+    )
+    parser.add_argument(
+        "--cross-corpus",
+        action="store_true",
+        help="the truth is of another corpus than the models were trained on: PCC is judged and "
+        "shown in the place of CCC",
+    )
+    parser.add_argument(
+        "--system",
+        action="append",
+        default=[],
+        metavar="NAME=VERSION,VERSION",
+        help="model versions that are runs of one system with other seeds: means, standard "
+        "deviations, and t-tests between systems",
+    )
+    parser.add_argument(
+        "--training",
+        metavar="M",
+        help="manifest that the models were trained on: counts the segments of its speakers (of "
+        "the split train, where it has splits)",
+    )
+    parser.add_argument(
+        "--keep-dimension-order",
+        action="store_true",
+        help="audit predictions whose dimensions seem to stand in another order all the same",
+    )
+    parser.add_argument(
         "--replicates",
         type=int,
         default=1000,
@@ -90,6 +122,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Summary:
     """Audit, and tell what was found."""
+    from orchestration.audit_options import parse_prediction_range, parse_systems
     from orchestration.audit_text import audit_data, audit_text
     from orchestration.auditing import audit_runs, parse_margins, parse_slice
     from pipelines.audit_config import Minimums
@@ -103,12 +136,17 @@ def run(args: argparse.Namespace) -> Summary:
         strata=[parse_slice(text) for text in args.stratum],
         seed=args.seed,
         truth_range=parse_truth_range(args.truth_range),
+        prediction_range=parse_prediction_range(args.prediction_range),
+        cross_corpus=args.cross_corpus,
         num_replicates=args.replicates,
-        margins=parse_margins(args.margin),
+        margins=parse_margins(args.margin, cross_corpus=args.cross_corpus),
         margins_from=args.margins,
         minimums=Minimums(segments=args.min_segments, speakers=args.min_speakers),
         speaker_draws=args.speaker_draws,
         suite=args.suite,
+        systems=parse_systems(args.system),
+        training=args.training,
+        keep_dimension_order=args.keep_dimension_order,
         beam_options=args.beam_options,
     )
     return Summary(text=audit_text(summary), data=audit_data(summary))

@@ -11,6 +11,7 @@ import pytest
 from orchestration.auditing import audit_runs, parse_slice
 from orchestration.commits import RunIdentity
 from orchestration.ledger import Ledger
+from pipelines.audit_config import CROSS_CORPUS_MARGINS
 from ser_model import storage
 from ser_model.schema import CLEAN, ConfigError, ManifestError, Prediction, RunError
 
@@ -208,3 +209,107 @@ def test_a_damaged_audit_is_not_overwritten(tmp_path, metadata, run):
 def test_slices_that_are_none(text):
     with pytest.raises(ConfigError, match="is not COLUMN or COLUMN,COLUMN"):
         parse_slice(text)
+
+
+def write_training(folder: Path, text: str) -> str:
+    (folder / "training.csv").write_text(text)
+    return str(folder / "training.csv")
+
+
+def test_speakers_of_the_training_are_counted(tmp_path, metadata, run):
+    """Of the split train only; a second manifest would be another audit."""
+    rows = "a,speaker 1,train\nb,speaker 2,train\nc,speaker 3,dev\nd,,train\ne,elsewhere,train\n"
+    training = write_training(tmp_path, "segment_id,speaker_id,split\n" + rows)
+    output = str(tmp_path / "audit")
+    found = audit_runs([run], metadata, output, num_replicates=5, training=training)
+    (counts,) = found.audit["ledger"]["models"]
+    assert (counts["training_speakers"], counts["matched_of_training_speakers"]) == (2, 10)
+    assert found.audit["training"]["num_speakers"] == 3
+    assert "10 segments are of 2 speakers that the training has too" in " ".join(
+        found.audit["notes"]
+    )
+    write_training(tmp_path, "segment_id,speaker_id\na,somebody\n")
+    with pytest.raises(RunError, match="holds an audit of other runs"):
+        audit_runs([run], metadata, output, num_replicates=5, training=training)
+    again = audit_runs([run], metadata, output + "2", num_replicates=5, training=training)
+    (counts,) = again.audit["ledger"]["models"]
+    assert (counts["training_speakers"], counts["matched_of_training_speakers"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("segment_id\na\n", "has no column 'speaker_id'"),
+        ("segment_id,speaker_id,split\na,x,dev\n", "names no speaker of the split 'train'"),
+    ],
+)
+def test_a_training_without_speakers_is_refused(tmp_path, metadata, run, text, problem):
+    training = write_training(tmp_path, text)
+    with pytest.raises(ManifestError, match=problem):
+        audit_runs([run], metadata, str(tmp_path / "audit"), training=training)
+    with pytest.raises(ManifestError, match=r"nowhere\.csv does not exist"):
+        audit_runs([run], metadata, str(tmp_path / "audit"), training="nowhere.csv")
+
+
+def write_permuted(folder: Path) -> str:
+    """A good model, whose file has arousal and valence the wrong way round."""
+    table = pq.read_table(folder / "metadata.parquet")
+    random = np.random.default_rng(0)
+    names = {"arousal": "valence", "dominance": "dominance", "valence": "arousal"}
+    columns = {n: table[d].to_numpy() + random.normal(0, 0.05, 40) for n, d in names.items()}
+    pq.write_table(pa.table({"segment_id": IDS, **columns}), folder / "permuted.parquet")
+    return str(folder / "permuted.parquet")
+
+
+def test_permuted_dimensions_end_the_audit_unless_they_are_kept(tmp_path, metadata):
+    file, output = write_permuted(tmp_path), str(tmp_path / "audit")
+    with pytest.raises(RunError, match=r"permuted, clean: .* its valence fits the truth of arousal"):
+        audit_runs([file], metadata, output, num_replicates=5)
+    assert not Path(output, "audit.json").exists()
+    kept = audit_runs([file], metadata, output, num_replicates=5, keep_dimension_order=True)
+    assert "seem to stand in another order" in " ".join(kept.audit["notes"])
+
+
+def test_predictions_on_another_scale_are_mapped(tmp_path, metadata):
+    table = pq.read_table(metadata)
+    for name, low, high in (("unit", 0, 1), ("wide", -3, 3)):
+        # Off by what lies inside a bin of residuals, so that rounding moves none to the next.
+        off = {"arousal": 0.103, "valence": 0.007}
+        said = {d: low + (high - low) * (table[d].to_numpy() + off[d]) for d in off}
+        pq.write_table(pa.table({"segment_id": IDS, **said}), tmp_path / f"{name}.parquet")
+    values = []
+    for name, scale in (("unit", (0.0, 1.0)), ("wide", (-3.0, 3.0))):
+        found = audit_runs(
+            [str(tmp_path / f"{name}.parquet")],
+            metadata,
+            str(tmp_path / name),
+            num_replicates=5,
+            prediction_range=scale,
+        )
+        assert found.audit["ledger"]["models"][0]["arousal_prediction_out_of_range"] == sum(
+            value > 1 - 0.103 for value in table["arousal"].to_pylist()
+        )
+        values.append([row["value"] for row in found.statistics.to_pylist()])
+    assert values[0] == pytest.approx(values[1], abs=1e-9, nan_ok=True)
+
+
+def test_systems_are_written_and_unknown_versions_refused(tmp_path, metadata, run):
+    others = [write_run(tmp_path / name, model_version=name, weights_sha256=name) for name in "bcd"]
+    systems = {"first": ("1", "b"), "second": ("c", "d")}
+    output = str(tmp_path / "audit")
+    with pytest.raises(ConfigError, match="no run has the model version 'x'"):
+        audit_runs([run], metadata, output, num_replicates=5, systems={"a": ("1", "x")})
+    found = audit_runs([run, *others], metadata, output, num_replicates=5, systems=systems)
+    rows = pq.read_table(tmp_path / "audit" / "systems.parquet").to_pylist()
+    assert {(row["system"], row["other_system"]) for row in rows} == {
+        ("first", None),
+        ("second", None),
+        ("first", "second"),
+    }
+    assert {row["metric"] for row in found.audit["systems"]} == {"concordance_cc", "pearson_cc"}
+
+
+def test_across_corpora_pcc_is_judged(tmp_path, metadata, run, asked):
+    _, options = asked([run], metadata, str(tmp_path / "audit"), cross_corpus=True)
+    assert options["config"].margins == CROSS_CORPUS_MARGINS
+    assert options["config"].to_json()["cross_corpus"] is True

@@ -8,7 +8,7 @@ import pytest
 
 from orchestration.audit_text import audit_text
 from orchestration.commands import audit as command
-from pipelines.audit_config import DEFAULT_MARGINS, AuditSummary, Minimums
+from pipelines.audit_config import CROSS_CORPUS_MARGINS, DEFAULT_MARGINS, AuditSummary, Minimums
 from ser_model.schema import STATISTICS, ConfigError
 
 
@@ -65,13 +65,14 @@ AUDIT = {
     "ledger": {"models": [COUNTS]},
     "notes": ["7 segments have no speaker_id"],
     "verdicts": {"fail": 1, "inconclusive": 1},
-    "configuration": {"margins": {"concordance_cc": 0.075}},
+    "configuration": {"margins": {"concordance_cc": 0.075}, "cross_corpus": False},
+    "systems": [],
 }
 
 
-def make_summary(rows=ROWS):
+def make_summary(rows=ROWS, **changes):
     statistics = pa.Table.from_pylist(rows, schema=STATISTICS)
-    return AuditSummary(output="audits/a", audit=AUDIT, statistics=statistics)
+    return AuditSummary(output="audits/a", audit={**AUDIT, **changes}, statistics=statistics)
 
 
 def test_the_summary_for_people():
@@ -105,6 +106,75 @@ def test_no_groups_and_many_groups():
     assert "  12 of 15 gaps are shown: 15 not tested" in audit_text(make_summary(many))
 
 
+def test_across_corpora_pcc_stands_in_the_place_of_ccc():
+    rows = [*ROWS, statistic("pearson_cc", 0.8, ci_low=0.7, ci_high=0.9)]
+    configuration = {"margins": {"pearson_cc": 0.075}, "cross_corpus": True}
+    lines = audit_text(make_summary(rows, configuration=configuration)).splitlines()
+    assert lines[1:3] == [
+        "  UAR  emotion     0.600  no interval: fewer than 2 speakers",
+        "  PCC  arousal     0.800  [ 0.700,  0.900]",
+    ]
+    assert not any(line.startswith("  CCC") for line in lines)
+
+
+COMPARED = [
+    statistic(
+        "concordance_cc_difference",
+        0.05,
+        "model_version",
+        "model_version=1-model_version=2",
+        ci_low=0.01,
+        ci_high=0.09,
+        p_adjusted=0.02,
+    ),
+    statistic("bias_difference", 0.05, "model_version", "model_version=1-model_version=2"),
+    statistic("concordance_cc_difference", 0.1, "model_version,sex", "..."),
+    statistic(
+        "concordance_cc_change",
+        0.0,
+        "condition",
+        "condition=noise-condition=clean",
+        ci_low=0.0,
+        ci_high=0.0,
+        reason="no spread between replicates",
+        condition="noise",
+    ),
+]
+
+
+def test_models_and_conditions_are_shown_side_by_side():
+    lines = audit_text(make_summary([*ROWS, *COMPARED])).splitlines()
+    first = lines.index(
+        "differences between models (first minus second; the same segments and draws of speakers)"
+    )
+    assert lines[first + 1 : first + 4] == [
+        "  CCC  arousal    1-2, clean: 0.050  [0.010, 0.090]  p = 0.020",
+        "changes from clean audio (first minus second; the same segments and draws of speakers)",
+        "  CCC  arousal    noise-clean, model 1: 0.000  [0.000, 0.000]",
+    ]
+    many = audit_text(make_summary([*ROWS, *COMPARED[:1] * 15]))
+    assert "  3 more are in statistics.parquet" in many
+
+
+def test_systems_are_shown_with_their_tests():
+    head = {"condition": "clean", "target": "arousal", "metric": "concordance_cc", "reason": None}
+    means = [
+        {**head, "system": name, "other_system": None, "value": value, "standard_deviation": 0.01}
+        for name, value in (("fusion", 0.66), ("audio", 0.6))
+    ]
+    test = {**head, "system": "fusion", "other_system": "audio", "value": 0.06}
+    none = {**head, "system": "text", "other_system": None, "value": None}
+    rows = [*means, {**test, "p_adjusted": 0.0004}, {**none, "reason": "a run has no value"}]
+    lines = audit_text(make_summary(systems=rows)).splitlines()
+    first = lines.index("systems over their runs (t-test between means of runs)")
+    assert lines[first + 1 : first + 5] == [
+        "  CCC  arousal    clean fusion: 0.660 (standard deviation 0.010)",
+        "  CCC  arousal    clean audio: 0.600 (standard deviation 0.010)",
+        "  CCC  arousal    clean fusion-audio: 0.060  p < .001",
+        "  CCC  arousal    clean text: no value: a run has no value",
+    ]
+
+
 @pytest.fixture
 def run_command(monkeypatch):
     calls = []
@@ -130,6 +200,8 @@ def test_the_options_reach_the_audit(run_command):
     words += ["--margin", "bias=.1", "--margins", "permutation", "--min-segments", "5"]
     words += ["--min-speakers", "4", "--stratum", "act", "--speaker-draws"]
     words += ["--suite", "ser-tests"]
+    words += ["--prediction-range=-3:3", "--system", "cnn14=1,2", "--training", "t.csv"]
+    words += ["--keep-dimension-order"]
     words += ["--slice", "sex", "--seed", "3", "--truth-range", "1:7", "--replicates", "50"]
     _, (args, options) = run_command(*words)
     assert args == (["r1", "r2"], "m.csv", "out")
@@ -144,6 +216,11 @@ def test_the_options_reach_the_audit(run_command):
         "minimums": Minimums(segments=5, speakers=4),
         "speaker_draws": True,
         "suite": "ser-tests",
+        "prediction_range": (-3.0, 3.0),
+        "cross_corpus": False,
+        "systems": {"cnn14": ("1", "2")},
+        "training": "t.csv",
+        "keep_dimension_order": True,
         "beam_options": ("--direct_num_workers=2",),
     }
 
@@ -175,3 +252,15 @@ def test_a_bad_slice(run_command):
 def test_a_bad_margin(run_command, margin):
     with pytest.raises(ConfigError, match="--margin"):
         run_command("r", "--metadata", "m.csv", "--output", "out", "--margin", margin)
+
+
+@pytest.mark.parametrize("scale", ["7:1", "1", "a:b"])
+def test_a_bad_range_of_predictions(run_command, scale):
+    with pytest.raises(ConfigError, match="--prediction-range"):
+        run_command("r", "--metadata", "m.csv", "--output", "out", "--prediction-range", scale)
+
+
+def test_across_corpora_other_margins_are_the_default(run_command):
+    words = ["r", "--metadata", "m.csv", "--output", "out", "--cross-corpus"]
+    _, (_, options) = run_command(*words, "--margin", "bias=.1")
+    assert options["margins"] == {**CROSS_CORPUS_MARGINS, "bias": 0.1}
