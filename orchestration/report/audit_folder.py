@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from orchestration.report.wording import DRAWS_METRIC, HEADLINE_METRICS
+from orchestration.report.wording import DRAWS_METRIC, HEADLINE_METRICS, TARGETS
 from ser_model import storage
 from ser_model.schema import SPEAKERS, STATISTICS, RunError
 
@@ -21,11 +21,21 @@ STATISTICS_FILE = "statistics.parquet"
 SPEAKERS_FILE = "speakers.parquet"
 DENSITIES_FILE = "densities.parquet"
 CONFUSION_FILE = "confusion.parquet"
+EMBEDDINGS_FILE = "embeddings.parquet"
+EXTREMES_FILE = "extremes.parquet"
 
 _RUN_AGAIN = "run `serval audit` again"
 _KEY = ("model_version", "condition", "target")
 DENSITY_COLUMNS = (*_KEY, "truth_bin", "prediction_bin", "num_segments")
 CONFUSION_COLUMNS = ("model_version", "condition", "truth", "prediction", "num_segments")
+EMBEDDING_COLUMNS = (
+    *("model_version", "segment_id", "speaker_id", "x", "y", "attributes"),
+    *(f"{side}_{target}" for side in ("truth", "prediction") for target in TARGETS),
+)
+EXTREME_COLUMNS = (
+    *("model_version", "condition", "slice_by", "slice", "target", "rank"),
+    *("segment_id", "speaker_id", "truth", "prediction"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +76,8 @@ class AuditFolder:
         speakers: rows of speakers.parquet for the headline metrics only (there may be millions).
         densities: counts on the grid of truth and prediction; no rows for a categorical model.
         confusion: counts of truth and predicted emotion; no rows for a dimensional model.
+        embeddings: a sample of the kept embeddings in two dimensions; no rows where none was kept.
+        extremes: the segments with the largest residuals of each slice and dimension.
     """
 
     uri: str
@@ -75,6 +87,8 @@ class AuditFolder:
     speakers: pa.Table
     densities: pa.Table
     confusion: pa.Table
+    embeddings: pa.Table
+    extremes: pa.Table
 
 
 def read_audit(uri: str) -> AuditFolder:
@@ -105,6 +119,8 @@ def read_audit(uri: str) -> AuditFolder:
         speakers=_headline_rows(uri),
         densities=_read_optional(uri, DENSITIES_FILE, DENSITY_COLUMNS),
         confusion=_read_optional(uri, CONFUSION_FILE, CONFUSION_COLUMNS),
+        embeddings=_read_optional(uri, EMBEDDINGS_FILE, EMBEDDING_COLUMNS),
+        extremes=_read_optional(uri, EXTREMES_FILE, EXTREME_COLUMNS),
     )
 
 

@@ -18,6 +18,7 @@ from orchestration.report.correctness import (
     density_figures,
     emotion_panel,
 )
+from orchestration.report.embeddings import EmbeddingPanel, embedding_panel
 from orchestration.report.fairness import ColumnPanel, column_panels
 from orchestration.report.figures import DensityFigure
 from orchestration.report.pairs import PairPanel, change_panels, model_panels
@@ -104,6 +105,7 @@ class Page:
         num_pairs: how many models x conditions the audit holds.
         summary: the verdict on all of them together.
         sections: the first MAX_SECTIONS of them in full.
+        embeddings: what is known of a sample of kept embeddings, or None.
         comparisons: of models with each other, by condition.
         provenance: join ledger, configuration, hashes, counts, notes.
     """
@@ -112,6 +114,7 @@ class Page:
     num_pairs: int
     summary: Verdict
     sections: tuple[Section, ...]
+    embeddings: EmbeddingPanel | None
     comparisons: tuple[PairPanel, ...]
     provenance: Provenance
 
@@ -138,6 +141,7 @@ def build_page(folder: AuditFolder) -> Page:
         num_pairs=len(pairs),
         summary=summarise([row.verdict for row in overview]),
         sections=sections,
+        embeddings=embedding_panel(folder, model_names(folder)),
         comparisons=model_panels(folder.statistics, model_names(folder)),
         provenance=read_provenance(folder),
     )

@@ -148,8 +148,17 @@ def title(model: str, condition: str) -> str:
     >>> title("3", "clean"), title("models:/demo/3", "clean")
     ('Model 3, clean', 'models:/demo/3, clean')
     """
+    return f"{model_title(model)}, {name(condition)}"
+
+
+def model_title(model: str) -> str:
+    """Write a model (its version, file or URI) as a heading.
+
+    >>> model_title("3"), model_title("models:/demo/3")
+    ('Model 3', 'models:/demo/3')
+    """
     prefix = "" if ":" in model else "Model "
-    return f"{prefix}{name(model)}, {name(condition)}"
+    return f"{prefix}{name(model)}"
 
 
 def value_of(slice_name: str, slice_by: str) -> str:

@@ -92,6 +92,7 @@ class SampleEmbeddings(beam.PTransform[Any, Any]):
             >> beam.FlatMap(read_embeddings, rows).with_outputs(LEDGER, main="found")
         )
         columns = dict.fromkeys((*KNOWN_COLUMNS, *sum((*config.slices, *config.strata), ())))
+        columns.pop("speaker_id", None)  # a column of its own already
         attributes = (
             joined.pipeline
             | "MetadataOfSample" >> beam.Create([self._metadata])
