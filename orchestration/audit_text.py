@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orchestration.comparison_text import comparison_lines, system_lines
+from orchestration.suite_text import suite_lines
 from pipelines.audit_config import AuditSummary, is_judged
 from ser_model import storage
 from ser_model.schema import DIMENSIONS, SUPPRESSED
@@ -66,6 +67,7 @@ def audit_text(summary: AuditSummary) -> str:
     judged = {name: headlines[name] for name in _COMPARED if name in headlines}
     lines += comparison_lines(rows, judged)
     lines += system_lines(summary.audit["systems"], judged)
+    lines += suite_lines(summary.audit)
     lines += [f"note: {note}" for note in summary.audit["notes"]]
     lines += [
         f"statistics: {storage.join(summary.output, 'statistics.parquet')}",
@@ -85,6 +87,7 @@ def audit_data(summary: AuditSummary) -> dict[str, object]:
         "ledger": summary.audit["ledger"],
         "notes": summary.audit["notes"],
         "verdicts": summary.audit["verdicts"],
+        "suite": summary.audit.get("suite"),
         "statistics": [
             {name: row[name] for name in SHOWN_COLUMNS}
             for row in rows

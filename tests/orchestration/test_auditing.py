@@ -263,7 +263,9 @@ def write_permuted(folder: Path) -> str:
 
 def test_permuted_dimensions_end_the_audit_unless_they_are_kept(tmp_path, metadata):
     file, output = write_permuted(tmp_path), str(tmp_path / "audit")
-    with pytest.raises(RunError, match=r"permuted, clean: .* its valence fits the truth of arousal"):
+    with pytest.raises(
+        RunError, match=r"permuted, clean: .* its valence fits the truth of arousal"
+    ):
         audit_runs([file], metadata, output, num_replicates=5)
     assert not Path(output, "audit.json").exists()
     kept = audit_runs([file], metadata, output, num_replicates=5, keep_dimension_order=True)
