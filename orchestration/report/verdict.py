@@ -61,14 +61,15 @@ class Verdict:
     findings: tuple[str, ...]
 
 
-def judge(statistics: Iterable[Statistic]) -> Verdict:
+def judge(statistics: Iterable[Statistic], *, is_cross_corpus: bool = False) -> Verdict:
     """Judge one model under one condition.
 
     Args:
         statistics: its rows of statistics.parquet.
+        is_cross_corpus: whether the verdict rests on PCC in the place of CCC.
     """
     rows = list(statistics)
-    headlines = headline_rows(rows)
+    headlines = headline_rows(rows, is_cross_corpus=is_cross_corpus)
     gaps = gaps_of(rows)
     correctness = [_correctness_light(row) for row in headlines]
     fairness = [_fairness_light(by, of_column) for by, of_column in _by_column(gaps).items()]
@@ -112,12 +113,17 @@ def summarise(verdicts: Sequence[Verdict]) -> Verdict:
     )
 
 
-def headline_rows(statistics: Iterable[Statistic]) -> list[Statistic]:
+def headline_rows(
+    statistics: Iterable[Statistic], *, is_cross_corpus: bool = False
+) -> list[Statistic]:
     """Return for each target, in order, the statistic of all segments that its verdict rests on."""
     rows = {(s.target, s.metric): s for s in statistics if s.slice_by == ""}
+    preferred: tuple[str, ...] = wording.HEADLINE_METRICS
+    if is_cross_corpus:
+        preferred = (wording.CROSS_CORPUS_METRIC, *preferred)
     found = []
     for target in wording.TARGETS:
-        of_target = [rows[target, m] for m in wording.HEADLINE_METRICS if (target, m) in rows]
+        of_target = [rows[target, m] for m in preferred if (target, m) in rows]
         found += of_target[:1]
     return found
 

@@ -14,6 +14,9 @@ HEADLINE_METRICS = ("concordance_cc", "unweighted_average_recall", "accuracy")
 """The metrics that a verdict rests on, the preferred one first: CCC of a dimension; of an emotion
 UAR, or accuracy for speakers where no UAR stands."""
 
+CROSS_CORPUS_METRIC = "pearson_cc"
+"""What comes first where the truth is of another corpus than the models were trained on."""
+
 DRAWS_METRIC = "concordance_cc_of_draws"
 """The figure of Wagner et al. 2023 on speakers, where the audit has it."""
 
