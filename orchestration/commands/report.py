@@ -1,4 +1,4 @@
-"""`serval report`: the audit as one HTML file."""
+"""`serval report`: the audit as one HTML file, and as a model card."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 
 from orchestration.commands.summary import Summary
 
-HELP = "write an audit as one self-contained HTML file"
+HELP = "write an audit as one self-contained HTML file, and a model card"
 EXAMPLE = "serval report audit --output report.html"
 
 
@@ -14,7 +14,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("audit", metavar="AUDIT", help="folder that `serval audit` wrote")
     parser.add_argument(
-        "--output", metavar="FILE", help="the HTML file (default: report.html inside AUDIT)"
+        "--output",
+        metavar="FILE",
+        help="the HTML file (default: report.html inside AUDIT); model_card.md is put beside it",
+    )
+    parser.add_argument(
+        "--pseudonymise",
+        metavar="KEY_FILE",
+        help="show speakers under pseudonyms made with the key in this file, of 16 bytes or more",
     )
 
 
@@ -24,12 +31,15 @@ def run(args: argparse.Namespace) -> Summary:
     from ser_model import storage
 
     output = args.output or storage.join(args.audit, "report.html")
-    report = render_report(args.audit, output)
+    report = render_report(args.audit, output, key_uri=args.pseudonymise)
     sentences = [f"{title}: {verdict.sentence}" for title, verdict in report.verdicts.items()]
     return Summary(
-        text="\n".join([*sentences, f"report: {report.output}"]),
+        text="\n".join(
+            [*sentences, f"model card: {report.model_card}", f"report: {report.output}"]
+        ),
         data={
             "report": report.output,
+            "model_card": report.model_card,
             "num_bytes": report.num_bytes,
             "verdicts": {
                 title: {"status": verdict.status.value, "sentence": verdict.sentence}

@@ -78,6 +78,7 @@ class AuditFolder:
         confusion: counts of truth and predicted emotion; no rows for a dimensional model.
         embeddings: a sample of the kept embeddings in two dimensions; no rows where none was kept.
         extremes: the segments with the largest residuals of each slice and dimension.
+        is_pseudonymised: whether speakers stand here under pseudonyms.
     """
 
     uri: str
@@ -89,6 +90,7 @@ class AuditFolder:
     confusion: pa.Table
     embeddings: pa.Table
     extremes: pa.Table
+    is_pseudonymised: bool = False
 
 
 def read_audit(uri: str) -> AuditFolder:
@@ -131,7 +133,12 @@ def _statistics(table: pa.Table) -> tuple[Statistic, ...]:
             finite = pc.if_else(pc.is_finite(column), column, pa.scalar(None, field.type))
             table = table.set_column(position, field, finite)
     statistics = [Statistic(**row) for row in table.to_pylist()]
-    return tuple(sorted(statistics, key=lambda s: (s.slice_by, s.slice, s.target, s.metric)))
+    return tuple(in_order(statistics))
+
+
+def in_order(statistics: Iterable[Statistic]) -> list[Statistic]:
+    """Sort so that the same rows give the same page."""
+    return sorted(statistics, key=lambda s: (s.slice_by, s.slice, s.target, s.metric))
 
 
 def _headline_rows(uri: str) -> pa.Table:

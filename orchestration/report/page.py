@@ -53,6 +53,8 @@ class Section:
 
     Attributes:
         number: 1, 2 ... in the report.
+        model: URI of the model, or its version where it has none.
+        condition: "clean", or the name of an augmentation.
         title: model and condition in words.
         verdict: the sentence, and the failed gaps in words.
         lights: the traffic lights of the verdict, and that of the data behind it.
@@ -70,6 +72,8 @@ class Section:
     """
 
     number: int
+    model: str
+    condition: str
     title: str
     verdict: Verdict
     lights: tuple[Light, ...]
@@ -172,13 +176,15 @@ def _section(
     overall = [s for s in statistics if s.slice_by == ""]
     counts = ledger_counts(folder)
     names = model_names(folder)
-    title = names.get(row.model_version, row.model_version)
+    model = names.get(row.model_version, row.model_version)
     by_target = {
         target: {s.metric: s for s in overall if s.target == target} for target in DIMENSIONS
     }
     return Section(
         number=number,
-        title=wording.title(title, row.condition),
+        model=model,
+        condition=row.condition,
+        title=wording.title(model, row.condition),
         lights=(*row.verdict.lights, data_light(counts.get((row.model_version, row.condition)))),
         verdict=row.verdict,
         dimensions=tuple((target, of) for target, of in by_target.items() if of),
@@ -191,17 +197,17 @@ def _section(
         speakers=tuple(_speaker_panels(_of_pair(folder.speakers, row), overall)),
         summaries=speaker_summaries(statistics),
         agreements=tuple(s for s in statistics if s.metric == AGREEMENT),
-        robustness=_robustness(row, folder, title),
+        robustness=_robustness(row, folder, model),
         residuals=residual_panel(statistics),
         boxes=box_panel(statistics),
     )
 
 
-def _robustness(row: OverviewRow, folder: AuditFolder, title: str) -> tuple[PairPanel, ...]:
+def _robustness(row: OverviewRow, folder: AuditFolder, model: str) -> tuple[PairPanel, ...]:
     """Changes are against clean, so they stand where clean is shown."""
     if row.condition != CLEAN:
         return ()
-    return change_panels(folder.statistics, row.model_version, title)
+    return change_panels(folder.statistics, row.model_version, model)
 
 
 def _of_pair(table: pa.Table, row: OverviewRow) -> pa.Table:

@@ -9,6 +9,7 @@ from typing import Any
 from orchestration.report import wording
 from orchestration.report.audit_folder import AuditFolder
 from orchestration.report.verdict import Light, Status
+from ser_model import storage
 
 Json = Any
 """What `json` reads: mappings, lists, strings, numbers, booleans and None."""
@@ -63,6 +64,11 @@ class Provenance:
         seed: of the bootstrap, or None.
         num_replicates: of the bootstrap, or None.
         by_permutation: whether gaps are held against those of shuffled groups.
+        is_pseudonymised: whether speakers stand under pseudonyms.
+        metadata_name: name of the metadata's file, without its folder.
+        metadata_sha256: its hash, or None.
+        statistics_sha256: hash of statistics.parquet.
+        code_version: of Serval that made the audit, or None.
     """
 
     ledger: Ledger
@@ -73,11 +79,17 @@ class Provenance:
     seed: int | None
     num_replicates: int | None
     by_permutation: bool
+    is_pseudonymised: bool
+    metadata_name: str
+    metadata_sha256: str | None
+    statistics_sha256: str
+    code_version: str | None
 
 
 def read_provenance(folder: AuditFolder) -> Provenance:
     """Pick what the report shows of audit.json."""
     audit = folder.audit
+    metadata = audit.get("metadata", {})
     elsewhere = ("ledger", "notes")
     facts = [*flatten({name: part for name, part in audit.items() if name not in elsewhere})]
     facts.append(("statistics.parquet sha256", folder.statistics_sha256))
@@ -93,6 +105,11 @@ def read_provenance(folder: AuditFolder) -> Provenance:
         seed=audit.get("seed"),
         num_replicates=audit.get("num_replicates"),
         by_permutation=audit.get("configuration", {}).get("margins_from") == "permutation",
+        is_pseudonymised=folder.is_pseudonymised,
+        metadata_name=storage.name(str(metadata.get("uri", "corpus"))),
+        metadata_sha256=metadata.get("sha256"),
+        statistics_sha256=folder.statistics_sha256,
+        code_version=audit.get("code_version"),
     )
 
 

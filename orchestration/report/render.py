@@ -1,4 +1,7 @@
-"""Renders the page: one HTML file with its styles and figures inside, and no script."""
+"""Renders the page: one HTML file with its styles and figures inside, and no script.
+
+Beside it stands a model card that says the same in short.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ import jinja2
 from orchestration.report import pairs, wording
 from orchestration.report.audit_folder import read_audit
 from orchestration.report.figures import Axis
+from orchestration.report.limits import LIMITS
+from orchestration.report.model_card import CARD_FILE, render_model_card
 from orchestration.report.page import Page, build_page
+from orchestration.report.pseudonyms import pseudonymise, read_key
 from orchestration.report.speakers import SUMMARY_METRICS
 from orchestration.report.verdict import WANTED, Verdict
 from ser_model import storage
@@ -30,30 +36,38 @@ class ReportSummary:
 
     Attributes:
         output: the file.
+        model_card: the card beside it.
         num_bytes: its size.
         num_sections: models x conditions shown in full.
         verdicts: by title of the section its verdict.
     """
 
     output: str
+    model_card: str
     num_bytes: int
     num_sections: int
     verdicts: dict[str, Verdict]
 
 
-def render_report(audit_uri: str, output: str) -> ReportSummary:
-    """Write the report of an audit.
+def render_report(audit_uri: str, output: str, *, key_uri: str | None = None) -> ReportSummary:
+    """Write the report of an audit, and its model card in the same folder.
 
-    The same audit gives the same bytes.
+    The same audit and key give the same bytes.
 
     Args:
         audit_uri: folder that `serval audit` wrote.
-        output: the HTML file; replaced if it is there.
+        output: the HTML file; replaced if it is there, as the card is.
+        key_uri: file with the key of pseudonyms; None shows the speakers' names.
 
     Raises:
         RunError: there is no complete audit.
+        ConfigError: the key cannot be used.
     """
-    page = build_page(read_audit(audit_uri))
+    key = None if key_uri is None else read_key(key_uri)
+    folder = read_audit(audit_uri)
+    page = build_page(folder if key is None else pseudonymise(folder, key))
+    card = storage.join(storage.parent(output), CARD_FILE)
+    storage.write_atomic(card, render_model_card(page).encode())
     data = render_page(page).encode()
     while len(data) > MAX_BYTES and len(page.sections) > 1:
         page = replace(page, sections=page.sections[: len(page.sections) // 2])
@@ -62,6 +76,7 @@ def render_report(audit_uri: str, output: str) -> ReportSummary:
     logger.info("report: %s, %d bytes", output, len(data))
     return ReportSummary(
         output=output,
+        model_card=card,
         num_bytes=len(data),
         num_sections=len(page.sections),
         verdicts={section.title: section.verdict for section in page.sections},
@@ -97,7 +112,10 @@ def _environment() -> jinja2.Environment:
         describe_pair=pairs.describe,
     )
     environment.globals.update(
-        max_findings=MAX_FINDINGS, wanted=WANTED, summary_names=tuple(SUMMARY_METRICS.values())
+        max_findings=MAX_FINDINGS,
+        wanted=WANTED,
+        summary_names=tuple(SUMMARY_METRICS.values()),
+        limits=LIMITS,
     )
     return environment
 

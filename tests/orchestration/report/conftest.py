@@ -330,3 +330,9 @@ def the_quantile_rows() -> Callable[..., Iterable[dict]]:
 def the_pair_row() -> Callable[..., dict]:
     """pair_row(metric, slice_by, comparison, value, p, **columns) -> one side minus another"""
     return pair_row
+
+
+@pytest.fixture(name="gap_row")
+def the_gap_row() -> Callable[..., dict]:
+    """gap_row(comparison, value, fails=..., **columns) -> a comparison of groups"""
+    return gap_row
