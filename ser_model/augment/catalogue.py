@@ -213,7 +213,7 @@ def _podcast() -> list[Condition]:
     codecs: tuple[tuple[Literal["mp3", "aac", "opus"], tuple[str, ...]], ...] = (
         ("mp3", ()),
         ("aac", ("av",)),
-        ("opus", ()),
+        ("opus", ("av",)),
     )
     return [
         *(

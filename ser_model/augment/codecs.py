@@ -1,7 +1,8 @@
 """Lossy codecs: a segment is encoded and decoded again, with the codec's delay taken back.
 
-MP3 and Opus by libsndfile at 16 kHz; AAC by FFmpeg at 32 kHz, because at 16 kHz one channel of AAC
-holds 96 kbit/s at most. Podcasts are mostly coded at 44.1 kHz, where the bits are shared with what
+MP3 by libsndfile and Opus by FFmpeg at 16 kHz (libsndfile has Opus too, and its build takes three
+times as long); AAC by FFmpeg at 32 kHz, because at 16 kHz one channel of AAC holds 96 kbit/s at
+most. Podcasts are mostly coded at 44.1 kHz, where the bits are shared with what
 lies above the segment's 8 kHz: at the same bit rate theirs sound a little worse.
 """
 
@@ -24,10 +25,12 @@ MP3_DELAY_SAMPLES = 576 + 529
 """Of LAME's encoder and any decoder. At low bit rates a frame has no room for the tag in which LAME
 says so, and the decoder then leaves it in."""
 
-# libsndfile takes a level of 0 to 1, not bits; it spans these kbit/s, at 16 kHz and one channel
-# (mpeg_l3_encode.c, ogg_opus.c).
+OPUS_DECODED_HZ = 48_000
+"""Whatever the rate of what went in."""
+
+# libsndfile takes a level of 0 to 1, not bits; it spans these at 16 kHz and one channel
+# (mpeg_l3_encode.c).
 _MP3_KBPS = (8.0, 160.0)
-_OPUS_KBPS = (6.0, 256.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,40 +56,37 @@ def fit_length(waveform: Waveform, num_samples: int) -> Waveform:
 
 
 def _mp3(waveform: Waveform, kbps: int) -> Waveform:
-    coded = _by_libsndfile(
+    low, high = _MP3_KBPS
+    buffer = io.BytesIO()
+    sf.write(
+        buffer,
         waveform,
-        {
-            "format": "MP3",
-            "subtype": "MPEG_LAYER_III",
-            "bitrate_mode": "CONSTANT",
-            "compression_level": _level(kbps, _MP3_KBPS),
-        },
+        SAMPLING_RATE_HZ,
+        format="MP3",
+        subtype="MPEG_LAYER_III",
+        bitrate_mode="CONSTANT",
+        compression_level=(high - kbps) / (high - low),
     )
+    buffer.seek(0)
+    coded: Waveform = sf.read(buffer, dtype="float32")[0]
     return coded[MP3_DELAY_SAMPLES:] if len(coded) > len(waveform) else coded
 
 
 def _opus(waveform: Waveform, kbps: int) -> Waveform:
-    options = {"format": "OGG", "subtype": "OPUS", "compression_level": _level(kbps, _OPUS_KBPS)}
-    return _by_libsndfile(waveform, options)
+    coded = encode_and_decode(
+        waveform, SAMPLING_RATE_HZ, codec="libopus", container="ogg", bits_per_s=kbps * 1000
+    )
+    return _resample(coded, OPUS_DECODED_HZ, SAMPLING_RATE_HZ)
 
 
 def _aac(waveform: Waveform, kbps: int) -> Waveform:
-    wide = soxr.resample(waveform, SAMPLING_RATE_HZ, AAC_RATE_HZ, quality="HQ")
+    wide = _resample(waveform, SAMPLING_RATE_HZ, AAC_RATE_HZ)
     coded = encode_and_decode(
         wide, AAC_RATE_HZ, codec="aac", container="ipod", bits_per_s=kbps * 1000
     )
-    narrow: Waveform = soxr.resample(coded, AAC_RATE_HZ, SAMPLING_RATE_HZ, quality="HQ")
-    return narrow
+    return _resample(coded, AAC_RATE_HZ, SAMPLING_RATE_HZ)
 
 
-def _by_libsndfile(waveform: Waveform, options: dict[str, object]) -> Waveform:
-    buffer = io.BytesIO()
-    sf.write(buffer, waveform, SAMPLING_RATE_HZ, **options)
-    buffer.seek(0)
-    coded: Waveform = sf.read(buffer, dtype="float32")[0]
-    return coded
-
-
-def _level(kbps: int, span_kbps: tuple[float, float]) -> float:
-    low, high = span_kbps
-    return (high - kbps) / (high - low)
+def _resample(waveform: Waveform, from_hz: int, to_hz: int) -> Waveform:
+    resampled: Waveform = soxr.resample(waveform, from_hz, to_hz, quality="HQ")
+    return resampled

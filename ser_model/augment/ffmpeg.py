@@ -49,7 +49,10 @@ def run_filter(waveform: Waveform, name: str, arguments: str) -> Waveform:
 def encode_and_decode(
     waveform: Waveform, rate_hz: int, *, codec: str, container: str, bits_per_s: int
 ) -> Waveform:
-    """Send [num_samples] at `rate_hz` through an encoder and its decoder."""
+    """Send [num_samples] at `rate_hz` through an encoder and its decoder.
+
+    What comes out has the decoder's rate.
+    """
     import av
 
     buffer = io.BytesIO()

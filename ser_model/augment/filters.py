@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import signal
+from scipy import fft, signal
 
 from ser_model.audio import SAMPLING_RATE_HZ, Waveform
 from ser_model.augment.level import power, restore_power
@@ -65,11 +65,11 @@ class Tilt:
     def __call__(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:  # noqa: ARG002
         """Return [num_samples]."""
         # Zeros behind the end keep the filter from wrapping around; its response is short.
-        num_samples = 1 << (len(waveform) + 1024).bit_length()
+        num_samples = fft.next_fast_len(len(waveform) + 1024, real=True)
         frequency_hz = np.fft.rfftfreq(num_samples, 1 / SAMPLING_RATE_HZ)
         gain = 10 ** (self.rise_db * frequency_hz / NYQUIST_HZ / 20)
-        spectrum = np.fft.rfft(waveform.astype(np.float64), num_samples)
-        tilted = np.fft.irfft(spectrum * gain, num_samples)[: len(waveform)]
+        spectrum = fft.rfft(waveform.astype(np.float64), num_samples)
+        tilted = fft.irfft(spectrum * gain, num_samples)[: len(waveform)]
         return restore_power(tilted.astype(np.float32), waveform)
 
 

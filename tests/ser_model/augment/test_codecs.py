@@ -92,8 +92,8 @@ def test_the_bit_rates_are_those_of_the_names(
         apply(name, twelve_s)
         wanted = int(name.split("-")[1].removesuffix("kbps"))
         found = len(coded[-1].getvalue()) * 8 / 12 / 1000
-        # Opus and AAC spend less than they may on pauses.
-        assert 0.6 * wanted < found < 1.1 * wanted, name
+        # Opus and AAC spend less on pauses; Opus's variable rate may also go over.
+        assert 0.6 * wanted < found < 1.2 * wanted, name
         if name.startswith("mp3"):
             assert found == pytest.approx(wanted, rel=0.02)
 
