@@ -14,13 +14,14 @@ import pyarrow.parquet as pq
 
 from orchestration.report.wording import DRAWS_METRIC, HEADLINE_METRICS, TARGETS
 from ser_model import storage
-from ser_model.schema import SPEAKERS, STATISTICS, RunError
+from ser_model.schema import SPEAKERS, STATISTICS, TESTS, RunError
 
 AUDIT_FILE = "audit.json"
 STATISTICS_FILE = "statistics.parquet"
 SPEAKERS_FILE = "speakers.parquet"
 DENSITIES_FILE = "densities.parquet"
 CONFUSION_FILE = "confusion.parquet"
+TESTS_FILE = "tests.parquet"
 EMBEDDINGS_FILE = "embeddings.parquet"
 EXTREMES_FILE = "extremes.parquet"
 
@@ -76,6 +77,7 @@ class AuditFolder:
         speakers: rows of speakers.parquet for the headline metrics only (there may be millions).
         densities: counts on the grid of truth and prediction; no rows for a categorical model.
         confusion: counts of truth and predicted emotion; no rows for a dimensional model.
+        tests: of the suite that was asked for; no rows where none was.
         embeddings: a sample of the kept embeddings in two dimensions; no rows where none was kept.
         extremes: the segments with the largest residuals of each slice and dimension.
         is_pseudonymised: whether speakers stand here under pseudonyms.
@@ -88,6 +90,7 @@ class AuditFolder:
     speakers: pa.Table
     densities: pa.Table
     confusion: pa.Table
+    tests: pa.Table
     embeddings: pa.Table
     extremes: pa.Table
     is_pseudonymised: bool = False
@@ -121,9 +124,17 @@ def read_audit(uri: str) -> AuditFolder:
         speakers=_headline_rows(uri),
         densities=_read_optional(uri, DENSITIES_FILE, DENSITY_COLUMNS),
         confusion=_read_optional(uri, CONFUSION_FILE, CONFUSION_COLUMNS),
+        tests=_suite_tests(uri, audit),
         embeddings=_read_optional(uri, EMBEDDINGS_FILE, EMBEDDING_COLUMNS),
         extremes=_read_optional(uri, EXTREMES_FILE, EXTREME_COLUMNS),
     )
+
+
+def _suite_tests(uri: str, audit: Mapping[str, Any]) -> pa.Table:
+    """Read the tests of the suite; without one, those that lie there are of an earlier attempt."""
+    if audit.get("suite") is None:
+        return TESTS.empty_table()
+    return _read_rows(uri, TESTS_FILE, _read_bytes(uri, TESTS_FILE), TESTS.names)
 
 
 def _statistics(table: pa.Table) -> tuple[Statistic, ...]:

@@ -38,6 +38,7 @@ from orchestration.report.speakers import (
     speaker_panel,
     speaker_summaries,
 )
+from orchestration.report.suite import SuitePanel, suite_panel
 from orchestration.report.verdict import Light, Verdict, headline_rows, judge, summarise
 from ser_model.schema import CLEAN, DIMENSIONS, RunError
 
@@ -111,6 +112,7 @@ class Page:
         sections: the first MAX_SECTIONS of them in full.
         embeddings: what is known of a sample of kept embeddings, or None.
         comparisons: of models with each other, by condition.
+        suite: the tests of the suite that was asked for, or None.
         provenance: join ledger, configuration, hashes, counts, notes.
     """
 
@@ -120,6 +122,7 @@ class Page:
     sections: tuple[Section, ...]
     embeddings: EmbeddingPanel | None
     comparisons: tuple[PairPanel, ...]
+    suite: SuitePanel | None
     provenance: Provenance
 
 
@@ -147,6 +150,7 @@ def build_page(folder: AuditFolder) -> Page:
         sections=sections,
         embeddings=embedding_panel(folder, model_names(folder)),
         comparisons=model_panels(folder.statistics, model_names(folder)),
+        suite=suite_panel(folder, model_names(folder)),
         provenance=read_provenance(folder),
     )
 

@@ -19,6 +19,7 @@ from orchestration.report.model_card import CARD_FILE, render_model_card
 from orchestration.report.page import Page, build_page
 from orchestration.report.pseudonyms import pseudonymise, read_key
 from orchestration.report.speakers import SUMMARY_METRICS
+from orchestration.report.suite import OUTCOMES
 from orchestration.report.verdict import WANTED, Verdict
 from ser_model import storage
 
@@ -112,6 +113,7 @@ def _environment() -> jinja2.Environment:
         describe_pair=pairs.describe,
     )
     environment.globals.update(
+        suite_outcomes=OUTCOMES,
         max_findings=MAX_FINDINGS,
         wanted=WANTED,
         summary_names=tuple(SUMMARY_METRICS.values()),
