@@ -1,6 +1,7 @@
 """The section on a suite of tests."""
 
 import re
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,8 +28,7 @@ def audited(make_audit):
 
 def render(folder):
     render_report(folder, f"{folder}/report.html")
-    with open(f"{folder}/report.html", encoding="utf-8") as file:
-        return file.read()
+    return Path(folder, "report.html").read_text()
 
 
 def test_the_counts_of_the_table_are_those_of_the_tests(audited):
