@@ -63,16 +63,16 @@ def cross_moments(
         element: the number of the partition, and its joined segments.
     """
     partition, joined = element
-    clean = joined.filter(pc.equal(joined["condition"], CLEAN)).combine_chunks()
-    first_rows, groups = group_rows(clean, ["model_version"])
-    for group, first in enumerate(first_rows.tolist()):
-        rows = np.flatnonzero(groups == group)
-        if rows.size > SAMPLE:
-            rows = rows[np.arange(SAMPLE) * rows.size // SAMPLE]
-        sample = clean.take(pa.array(rows)).combine_chunks()
-        sums = _sum_up(sample)
+    first_rows, groups = group_rows(joined, ("model_version", "condition"))
+    sizes = np.bincount(groups)
+    for first, size in zip(first_rows.tolist(), sizes.tolist(), strict=True):
+        if joined["condition"][first].as_py() != CLEAN:
+            continue
+        # The rows of a model and condition stand together.
+        rows = first + np.arange(min(size, SAMPLE)) * size // min(size, SAMPLE)
+        sums = _sum_up(joined.take(pa.array(rows)).combine_chunks())
         if sums.n.any():
-            yield clean["model_version"][first].as_py(), (partition, sums)
+            yield joined["model_version"][first].as_py(), (partition, sums)
 
 
 def decide_order(
