@@ -26,6 +26,8 @@ _LEDGER_WORDS = {
     "unmatched_predictions": "are not in the metadata",
     "matched": "matched",
     "matched_without_speaker": "of these, have no speaker",
+    "training_speakers": "speakers are in the training too",
+    "matched_of_training_speakers": "segments are of speakers in the training",
     "unmatched_metadata": "rows of metadata without a prediction",
 }
 _TARGET_WORDS = {
@@ -135,14 +137,22 @@ def model_names(folder: AuditFolder) -> dict[str, str]:
 
 
 def data_light(counts: Mapping[str, int] | None) -> Light:
-    """Say whether every prediction met its truth; what no model predicts is not missed."""
+    """Say whether every prediction met its truth; what no model predicts is not missed.
+
+    Segments of speakers that the training had are a flaw of the data too: what is right on them
+    may be remembered.
+    """
     question = "Did every prediction meet its truth?"
     if not counts:
         return Light(question=question, status=Status.NOT_JUDGED, answer="No join ledger")
     targets = [target for target in wording.TARGETS if counts.get(f"{target}_scored")]
     losses = {
         _LEDGER_WORDS[name]: counts.get(name, 0)
-        for name in ("duplicate_predictions", "unmatched_predictions")
+        for name in (
+            "duplicate_predictions",
+            "unmatched_predictions",
+            "matched_of_training_speakers",
+        )
     } | {
         f"{_TARGET_WORDS[kind]} of {target}": counts.get(f"{target}_{kind}", 0)
         for target in targets

@@ -185,3 +185,20 @@ def test_lost_rows_are_told() -> None:
     complete = {"predictions": 3, "matched": 3, "arousal_scored": 3}
     assert data_light(complete).status is Status.PASS
     assert data_light(None).status is Status.NOT_JUDGED
+
+
+def test_across_corpora_the_verdict_rests_on_pcc() -> None:
+    rows = [statistic(value=0.3), statistic("pearson_cc", 0.8)]
+    assert judge(rows).status is Status.FAIL
+    verdict = judge(rows, is_cross_corpus=True)
+    assert verdict.status is Status.PASS
+    assert "PCC" in verdict.lights[0].answer
+    assert judge(rows[:1], is_cross_corpus=True).status is Status.FAIL
+
+
+def test_speakers_of_the_training_are_a_flaw_of_the_data() -> None:
+    counts = {"predictions": 9, "matched": 9, "arousal_scored": 9, "training_speakers": 2}
+    light = data_light({**counts, "matched_of_training_speakers": 4})
+    assert light.status is Status.INCONCLUSIVE
+    assert light.answer.endswith("; 4 segments are of speakers in the training")
+    assert data_light({**counts, "matched_of_training_speakers": 0}).status is Status.PASS
