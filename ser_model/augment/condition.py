@@ -51,6 +51,7 @@ class Condition:
         Raises:
             SegmentError: at the stage `augment`: the segment is silent where a level is needed,
                 too short, or not finite; or no drawn sound of the noise folder could be used.
+            ConfigError: a sound that the noise folder lists cannot be read here.
             UnfinishedError: the store of the noise folder does not answer.
 
         Example:

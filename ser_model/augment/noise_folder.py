@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -39,7 +40,7 @@ _logger = logging.getLogger(__name__)
 
 
 class NoiseFolder:
-    """Sounds by class. It pickles, without the sounds that it keeps in memory.
+    """Sounds by class. Threads may share it; it pickles without the sounds that it keeps.
 
     Attributes:
         uri: the folder.
@@ -56,6 +57,7 @@ class NoiseFolder:
         }
         self._kept: OrderedDict[str, Waveform] = OrderedDict()
         self._skipped: dict[str, str] = {}
+        self._lock = threading.Lock()
 
     @classmethod
     def open(cls, uri: str) -> NoiseFolder:
@@ -124,6 +126,7 @@ class NoiseFolder:
 
         Raises:
             SegmentError: all that were drawn are silent, broken or too short.
+            ConfigError: a sound that the folder lists cannot be read here.
             UnfinishedError: the folder's store does not answer.
         """
         for _ in range(MAX_DRAWS):
@@ -144,6 +147,7 @@ class NoiseFolder:
 
         Raises:
             SegmentError: as `draw`.
+            ConfigError: likewise.
             UnfinishedError: likewise.
         """
         for _ in range(MAX_DRAWS):
@@ -164,24 +168,32 @@ class NoiseFolder:
 
     def _read(self, path: str) -> Waveform | None:
         """Return a sound, or None for one that cannot be used, which is noted once."""
-        if path in self._skipped:
-            return None
-        if path in self._kept:
-            self._kept.move_to_end(path)
-            return self._kept[path]
-        waveform, why_not = _load(storage.join(self.uri, path))
-        if why_not:
-            self._skipped[path] = why_not
-            _logger.warning("%s is left out as noise: %s", storage.join(self.uri, path), why_not)
-            return None
-        self._kept[path] = waveform
-        while sum(kept.nbytes for kept in self._kept.values()) > CACHE_BYTES:
-            self._kept.popitem(last=False)
-        return waveform
+        with self._lock:
+            if path in self._skipped:
+                return None
+            if path in self._kept:
+                self._kept.move_to_end(path)
+                return self._kept[path]
+            uri = storage.join(self.uri, path)
+            waveform, why_not = _load(uri)
+            if why_not:
+                self._skipped[path] = why_not
+                _logger.warning("%s is left out as noise: %s", uri, why_not)
+                return None
+            self._kept[path] = waveform
+            while sum(kept.nbytes for kept in self._kept.values()) > CACHE_BYTES:
+                self._kept.popitem(last=False)
+            return waveform
 
 
 def _load(uri: str) -> tuple[Waveform, str]:
-    """Return a sound at 16 kHz without silent ends, and why it cannot be used ("" if it can)."""
+    """Return a sound at 16 kHz without silent ends, and why it cannot be used ("" if it can).
+
+    Raises:
+        ConfigError: the file cannot be read any more. To pass it over would let a segment hear
+            something else on this machine than on another.
+        UnfinishedError: its store does not answer.
+    """
     pieces: list[Waveform] = []
     try:
         with open_recording(uri) as file:
@@ -190,6 +202,11 @@ def _load(uri: str) -> tuple[Waveform, str]:
                 if sum(map(len, pieces)) >= MAX_SOUND_S * SAMPLING_RATE_HZ:
                     break
     except SegmentError as error:
+        if error.reason in (Reason.RECORDING_NOT_FOUND, Reason.RECORDING_UNREADABLE):
+            raise ConfigError(
+                f"{error.detail}, though the noise folder lists it: every machine that scores "
+                "must be able to read the whole folder"
+            ) from error
         return np.empty(0, np.float32), error.detail
     waveform = np.concatenate(pieces)[: int(MAX_SOUND_S * SAMPLING_RATE_HZ)]
     if not np.isfinite(waveform).all():

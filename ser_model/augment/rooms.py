@@ -6,10 +6,12 @@ every use; these are rooms of such sizes and reverberation times, empty and box-
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 from scipy import signal
 
 from ser_model.audio import SAMPLING_RATE_HZ, Waveform
@@ -17,6 +19,8 @@ from ser_model.augment.level import restore_power
 
 HEIGHT_M = 1.3
 """Of speaker and microphone, in metres: both sit, or stand in a booth."""
+
+_SIMULATING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,28 +46,37 @@ class Room:
 
 
 @cache
-def impulse_response(room: Room) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def impulse_response(room: Room) -> npt.NDArray[np.float64]:
     """Return how the room answers an impulse at 16 kHz, from the direct sound on."""
     import pyroomacoustics
 
-    absorption, order = pyroomacoustics.inverse_sabine(room.rt60_s, list(room.size_m))
-    # Its threads add up in parts, one a thread: another number of them gives other last bits.
-    num_threads = pyroomacoustics.constants.get("num_threads")
-    pyroomacoustics.constants.set("num_threads", 1)
-    try:
-        box = pyroomacoustics.ShoeBox(
-            list(room.size_m),
-            fs=SAMPLING_RATE_HZ,
-            materials=pyroomacoustics.Material(absorption),
-            max_order=order,
-        )
-        # Off the middle, where the walls' echoes would fall together.
-        length_m, width_m, _ = room.size_m
-        x_m, y_m = 0.4 * (length_m - room.distance_m), 0.45 * width_m
-        box.add_source([x_m, y_m, HEIGHT_M])
-        box.add_microphone([x_m + room.distance_m, y_m, HEIGHT_M])
-        box.compute_rir()
-    finally:
-        pyroomacoustics.constants.set("num_threads", num_threads)
-    response = np.asarray(box.rir[0][0], np.float64)
+    constants = pyroomacoustics.constants
+    # Its threads add up in parts, one a thread: another number of them gives other last bits. The
+    # number is one for the whole process.
+    with _SIMULATING:
+        num_threads = constants.get("num_threads")
+        constants.set("num_threads", 1)
+        try:
+            response = _simulate(room)
+        finally:
+            constants.set("num_threads", num_threads)
     return response[int(np.argmax(np.abs(response))) :]
+
+
+def _simulate(room: Room) -> npt.NDArray[np.float64]:
+    import pyroomacoustics
+
+    absorption, order = pyroomacoustics.inverse_sabine(room.rt60_s, list(room.size_m))
+    box = pyroomacoustics.ShoeBox(
+        list(room.size_m),
+        fs=SAMPLING_RATE_HZ,
+        materials=pyroomacoustics.Material(absorption),
+        max_order=order,
+    )
+    # Off the middle, where the walls' echoes would fall together.
+    length_m, width_m, _ = room.size_m
+    x_m, y_m = 0.4 * (length_m - room.distance_m), 0.45 * width_m
+    box.add_source([x_m, y_m, HEIGHT_M])
+    box.add_microphone([x_m + room.distance_m, y_m, HEIGHT_M])
+    box.compute_rir()
+    return np.asarray(box.rir[0][0], np.float64)

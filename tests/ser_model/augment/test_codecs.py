@@ -11,7 +11,7 @@ import soundfile as sf
 from scipy import signal
 
 from ser_model.audio import decode_audio
-from ser_model.augment import codecs, conditions, ffmpeg
+from ser_model.augment import codecs, conditions, ffmpeg, phone
 from ser_model.augment.catalogue import KBPS
 
 NAMES = [f"{codec}-{kbps}kbps" for codec in ("mp3", "aac", "opus") for kbps in KBPS]
@@ -119,3 +119,17 @@ def test_the_phone_hears_nothing_above_4_khz_but_hiss(speech: np.ndarray) -> Non
     assert high / low != pytest.approx(clean_high, rel=0.2)
     again = apply("phone", speech)
     np.testing.assert_array_equal(coded, again)
+
+
+def test_the_phones_compressor_lets_levels_rise_by_four_fifths_above_its_threshold() -> None:
+    turns = 500 * np.arange(16_000) / 16_000
+    sine = np.sqrt(2) * np.sin(2 * np.pi * turns)  # with an RMS of 0 dB
+
+    def level_out_db(level_db: float) -> float:
+        heard = (sine * 10 ** (level_db / 20)).astype(np.float32)
+        compressed = ffmpeg.run_filter(heard, "acompressor", phone.COMPRESSOR)[8_000:]
+        return 10 * np.log10(np.mean(compressed.astype(float) ** 2))
+
+    assert level_out_db(-40) == pytest.approx(-40, abs=0.01)
+    assert level_out_db(-30) == pytest.approx(-30, abs=0.05)
+    assert level_out_db(-4) - level_out_db(-9) == pytest.approx(0.8 * 5, abs=0.1)

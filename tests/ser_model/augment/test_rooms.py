@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyroomacoustics
 import pytest
 from scipy import signal
 
@@ -77,9 +78,15 @@ def test_it_is_a_convolution(speech: np.ndarray) -> None:
     np.testing.assert_allclose(condition.apply(speech[:4_000], "a", 0), expected, atol=1e-5)
 
 
-def test_the_number_of_threads_is_put_back() -> None:
-    import pyroomacoustics
-
+def test_the_number_of_threads_changes_nothing_and_is_put_back() -> None:
     before = pyroomacoustics.constants.get("num_threads")
-    impulse_response(Room(size_m=(3, 4, 2.5), rt60_s=0.2, distance_m=1))
-    assert pyroomacoustics.constants.get("num_threads") == before
+    responses = []
+    try:
+        for num_threads in (1, 4):
+            pyroomacoustics.constants.set("num_threads", num_threads)
+            impulse_response.cache_clear()
+            responses.append(impulse_response(room("room-lecture")))
+            assert pyroomacoustics.constants.get("num_threads") == num_threads
+    finally:
+        pyroomacoustics.constants.set("num_threads", before)
+    np.testing.assert_array_equal(*responses)
