@@ -1,6 +1,7 @@
 """Which runs are audited under which name, what is sliced by, and that nothing is done twice."""
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -315,3 +316,22 @@ def test_across_corpora_pcc_is_judged(tmp_path, metadata, run, asked):
     _, options = asked([run], metadata, str(tmp_path / "audit"), cross_corpus=True)
     assert options["config"].margins == CROSS_CORPUS_MARGINS
     assert options["config"].to_json()["cross_corpus"] is True
+
+
+def test_the_hashes_of_all_that_went_in_stand_in_the_audit(tmp_path, metadata, run, asked):
+    file = tmp_path / "svm.csv"
+    file.write_text("segment_id,arousal\nsegment 00,.5\n")
+    training = write_training(tmp_path, "segment_id,speaker_id\na,somebody\n")
+    inputs = ([run, str(file)], metadata, str(tmp_path / "audit"))
+    _, options = asked(*inputs, training=training)
+    provenance = options["provenance"]
+
+    def sha256(path):
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+    of_run, of_file = provenance["runs"]
+    assert of_run["identity"]["weights_sha256"] == "abc"
+    assert of_run["content_sha256"] == storage.read_json(f"{run}/run.json")["content_sha256"]
+    assert of_file["sha256"] == sha256(file)
+    assert provenance["metadata"]["sha256"] == sha256(metadata)
+    assert provenance["training"]["sha256"] == sha256(training)
