@@ -43,10 +43,17 @@ class BoxColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoxPanel:
-    """All boxes of one model under one condition, on one scale."""
+    """All boxes of one model under one condition, on one scale.
+
+    Attributes:
+        axis: the scale.
+        columns: all segments, then MAX_COLUMNS metadata columns at most.
+        num_columns: how many metadata columns there are.
+    """
 
     axis: Axis
     columns: tuple[BoxColumn, ...]
+    num_columns: int
 
 
 def box_panel(statistics: Sequence[Statistic]) -> BoxPanel | None:
@@ -59,10 +66,10 @@ def box_panel(statistics: Sequence[Statistic]) -> BoxPanel | None:
     if not found:
         return None
     # All segments stand first: no other columns have an empty name.
-    columns = sorted({slice_by for slice_by, _ in found})[: 1 + MAX_COLUMNS]
+    columns = sorted({slice_by for slice_by, _ in found} | {""})
     panels = tuple(
         _column(by, {name: of for (column, name), of in found.items() if column == by})
-        for by in columns
+        for by in columns[: 1 + MAX_COLUMNS]
     )
     shown = [
         row
@@ -71,7 +78,9 @@ def box_panel(statistics: Sequence[Statistic]) -> BoxPanel | None:
         for box in boxes
         for row in box.quantiles
     ]
-    return BoxPanel(axis=interval_axis(shown, include=(0.0,)), columns=panels)
+    return BoxPanel(
+        axis=interval_axis(shown, include=(0.0,)), columns=panels, num_columns=len(columns) - 1
+    )
 
 
 def _column(

@@ -54,11 +54,19 @@ class ColumnPanel:
     gender_scores: tuple[Statistic, ...]
 
 
-def column_panels(statistics: Sequence[Statistic]) -> list[ColumnPanel]:
-    """Return a panel for each metadata column of one model and condition, MAX_COLUMNS at most."""
-    columns = sorted({s.slice_by for s in statistics if s.slice_by})
-    panels = [_panel(by, [s for s in statistics if s.slice_by == by]) for by in columns]
-    return [panel for panel in panels if panel is not None][:MAX_COLUMNS]
+def column_panels(statistics: Sequence[Statistic]) -> tuple[list[ColumnPanel], int]:
+    """Return panels of metadata columns of one model and condition.
+
+    Returns:
+        A panel for each column, MAX_COLUMNS at most, and how many columns there are.
+    """
+    by_column: dict[str, list[Statistic]] = {}
+    for row in statistics:
+        if row.slice_by:
+            by_column.setdefault(row.slice_by, []).append(row)
+    found = [_panel(by, of_column) for by, of_column in sorted(by_column.items())]
+    panels = [panel for panel in found if panel is not None]
+    return panels[:MAX_COLUMNS], len(panels)
 
 
 def _panel(slice_by: str, statistics: Sequence[Statistic]) -> ColumnPanel | None:

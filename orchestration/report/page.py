@@ -64,6 +64,7 @@ class Section:
         emotion: results of a categorical model, or None.
         densities: truth against prediction, by dimension.
         fairness: comparisons of groups, by metadata column.
+        num_columns: how many such columns there are, shown or not.
         speakers: sorted speakers, by target.
         summaries: what speakers say together, by dimension.
         agreements: how far this model and others agree on who is predicted well.
@@ -83,6 +84,7 @@ class Section:
     emotion: EmotionPanel | None
     densities: tuple[tuple[str, DensityFigure], ...]
     fairness: tuple[ColumnPanel, ...]
+    num_columns: int
     speakers: tuple[SpeakerPanel, ...]
     summaries: tuple[SpeakerSummary, ...]
     agreements: tuple[Statistic, ...]
@@ -180,6 +182,7 @@ def _section(
     overall = [s for s in statistics if s.slice_by == ""]
     counts = ledger_counts(folder)
     names = model_names(folder)
+    columns, num_columns = column_panels(statistics)
     model = names.get(row.model_version, row.model_version)
     by_target = {
         target: {s.metric: s for s in overall if s.target == target} for target in DIMENSIONS
@@ -197,7 +200,8 @@ def _section(
             [s for s in overall if s.target == EMOTION], _of_pair(folder.confusion, row)
         ),
         densities=tuple(density_figures(_of_pair(folder.densities, row))),
-        fairness=tuple(column_panels(statistics)),
+        fairness=tuple(columns),
+        num_columns=num_columns,
         speakers=tuple(_speaker_panels(_of_pair(folder.speakers, row), overall)),
         summaries=speaker_summaries(statistics),
         agreements=tuple(s for s in statistics if s.metric == AGREEMENT),

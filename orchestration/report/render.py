@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import functools
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import jinja2
 
 from orchestration.report import pairs, wording
 from orchestration.report.audit_folder import read_audit
 from orchestration.report.figures import Axis
+from orchestration.report.fitting import shorter
 from orchestration.report.limits import LIMITS
 from orchestration.report.model_card import CARD_FILE, render_model_card
 from orchestration.report.page import Page, build_page
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 TEMPLATE = "report.html.j2"
 MAX_FINDINGS = 12
 MAX_BYTES = 2_000_000
-"""Above, fewer models and conditions are shown in full: a page that opens at once is worth more."""
+"""Above, less is shown (see `fitting`): a page that opens at once is worth more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +71,8 @@ def render_report(audit_uri: str, output: str, *, key_uri: str | None = None) ->
     card = storage.join(storage.parent(output), CARD_FILE)
     storage.write_atomic(card, render_model_card(page).encode())
     data = render_page(page).encode()
-    while len(data) > MAX_BYTES and len(page.sections) > 1:
-        page = replace(page, sections=page.sections[: len(page.sections) // 2])
+    while len(data) > MAX_BYTES and (less := shorter(page)) is not None:
+        page = less
         data = render_page(page).encode()
     storage.write_atomic(output, data)
     logger.info("report: %s, %d bytes", output, len(data))

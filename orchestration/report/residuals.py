@@ -40,12 +40,14 @@ class ResidualPanel:
     Attributes:
         targets: dimensions that have any.
         overall: of all segments, for each target the mean, slope and intercept.
-        columns: by metadata column.
+        columns: by metadata column, MAX_COLUMNS at most.
+        num_columns: how many there are.
     """
 
     targets: tuple[str, ...]
     overall: tuple[tuple[str, Statistic | None, Statistic | None, Statistic | None], ...]
     columns: tuple[StrataPanel, ...]
+    num_columns: int
 
 
 def residual_panel(statistics: Sequence[Statistic]) -> ResidualPanel | None:
@@ -67,6 +69,7 @@ def residual_panel(statistics: Sequence[Statistic]) -> ResidualPanel | None:
             (target, mean[target], slope[target], intercept[target]) for target in targets
         ),
         columns=tuple(_strata(rows, by, targets) for by in columns[:MAX_COLUMNS]),
+        num_columns=len(columns),
     )
 
 

@@ -336,3 +336,9 @@ def the_pair_row() -> Callable[..., dict]:
 def the_gap_row() -> Callable[..., dict]:
     """gap_row(comparison, value, fails=..., **columns) -> a comparison of groups"""
     return gap_row
+
+
+@pytest.fixture(name="dimension_rows")
+def the_dimension_rows() -> Callable[[], list[dict]]:
+    """dimension_rows() -> the statistics of one model, with a planted gap"""
+    return lambda: list(dimension_rows(np.random.default_rng(5)))
