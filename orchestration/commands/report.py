@@ -23,6 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY_FILE",
         help="show speakers under pseudonyms made with the key in this file, of 16 bytes or more",
     )
+    parser.add_argument(
+        "--with-audio",
+        type=int,
+        metavar="N",
+        help="let the page play the N segments (at most 20) with the largest residuals of each "
+        "group and dimension; voices are personal data, so none without this",
+    )
 
 
 def run(args: argparse.Namespace) -> Summary:
@@ -31,7 +38,7 @@ def run(args: argparse.Namespace) -> Summary:
     from ser_model import storage
 
     output = args.output or storage.join(args.audit, "report.html")
-    report = render_report(args.audit, output, key_uri=args.pseudonymise)
+    report = render_report(args.audit, output, key_uri=args.pseudonymise, num_audio=args.with_audio)
     sentences = [f"{title}: {verdict.sentence}" for title, verdict in report.verdicts.items()]
     return Summary(
         text="\n".join(

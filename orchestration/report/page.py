@@ -19,6 +19,7 @@ from orchestration.report.correctness import (
     emotion_panel,
 )
 from orchestration.report.embeddings import EmbeddingPanel, embedding_panel
+from orchestration.report.extremes import AudioPanel
 from orchestration.report.fairness import ColumnPanel, column_panels
 from orchestration.report.figures import DensityFigure
 from orchestration.report.pairs import PairPanel, change_panels, model_panels
@@ -113,6 +114,7 @@ class Page:
         summary: the verdict on all of them together.
         sections: the first MAX_SECTIONS of them in full.
         embeddings: what is known of a sample of kept embeddings, or None.
+        audio: the segments with the largest residuals, to be heard; None unless asked for.
         comparisons: of models with each other, by condition.
         suite: the tests of the suite that was asked for, or None.
         provenance: join ledger, configuration, hashes, counts, notes.
@@ -126,6 +128,7 @@ class Page:
     comparisons: tuple[PairPanel, ...]
     suite: SuitePanel | None
     provenance: Provenance
+    audio: AudioPanel | None = None
 
 
 def build_page(folder: AuditFolder) -> Page:

@@ -13,6 +13,7 @@ import jinja2
 
 from orchestration.report import pairs, wording
 from orchestration.report.audit_folder import read_audit
+from orchestration.report.extremes import check_number
 from orchestration.report.figures import Axis
 from orchestration.report.fitting import shorter
 from orchestration.report.limits import LIMITS
@@ -51,7 +52,9 @@ class ReportSummary:
     verdicts: dict[str, Verdict]
 
 
-def render_report(audit_uri: str, output: str, *, key_uri: str | None = None) -> ReportSummary:
+def render_report(
+    audit_uri: str, output: str, *, key_uri: str | None = None, num_audio: int | None = None
+) -> ReportSummary:
     """Write the report of an audit, and its model card in the same folder.
 
     The same audit and key give the same bytes.
@@ -60,20 +63,33 @@ def render_report(audit_uri: str, output: str, *, key_uri: str | None = None) ->
         audit_uri: folder that `serval audit` wrote.
         output: the HTML file; replaced if it is there, as the card is.
         key_uri: file with the key of pseudonyms; None shows the speakers' names.
+        num_audio: of how many segments of each group and dimension, those with the largest
+            residuals, the page holds the audio; None for none.
 
     Raises:
-        RunError: there is no complete audit.
-        ConfigError: the key cannot be used.
+        RunError: there is no complete audit, or its metadata changed and audio is asked for.
+        ConfigError: the key or the number of segments cannot be used.
+        ManifestError: audio is asked for, and the metadata name no recordings.
     """
+    if num_audio is not None:
+        check_number(num_audio)
     key = None if key_uri is None else read_key(key_uri)
     folder = read_audit(audit_uri)
-    page = build_page(folder if key is None else pseudonymise(folder, key))
-    card = storage.join(storage.parent(output), CARD_FILE)
-    storage.write_atomic(card, render_model_card(page).encode())
+    shown = folder if key is None else pseudonymise(folder, key)
+    page = build_page(shown)
+    card_data = render_model_card(page).encode()
     data = render_page(page).encode()
     while len(data) > MAX_BYTES and (less := shorter(page)) is not None:
         page = less
         data = render_page(page).encode()
+    if num_audio is not None:
+        from orchestration.report.audio import audio_panel  # loads libsndfile
+
+        room = MAX_BYTES - len(data)
+        panel = audio_panel(shown, folder.audit, num=num_audio, max_bytes=room)
+        data = render_page(replace(page, audio=panel)).encode()
+    card = storage.join(storage.parent(output), CARD_FILE)
+    storage.write_atomic(card, card_data)
     storage.write_atomic(output, data)
     logger.info("report: %s, %d bytes", output, len(data))
     return ReportSummary(
