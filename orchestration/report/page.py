@@ -143,7 +143,11 @@ def build_page(folder: AuditFolder) -> Page:
     if not by_pair:
         raise RunError(f"{folder.uri} holds no statistic: no prediction met its truth")
     pairs = sorted(by_pair, key=_clean_first)
-    overview = tuple(_overview_row(*pair, by_pair[pair]) for pair in pairs[:MAX_OVERVIEW_ROWS])
+    is_cross_corpus = bool(folder.audit.get("configuration", {}).get("cross_corpus"))
+    overview = tuple(
+        _overview_row(*pair, by_pair[pair], is_cross_corpus=is_cross_corpus)
+        for pair in pairs[:MAX_OVERVIEW_ROWS]
+    )
     sections = tuple(
         _section(number, row, by_pair[row.model_version, row.condition], folder)
         for number, row in enumerate(overview[:MAX_SECTIONS], start=1)
@@ -161,13 +165,13 @@ def build_page(folder: AuditFolder) -> Page:
 
 
 def _overview_row(
-    model_version: str, condition: str, statistics: Sequence[Statistic]
+    model_version: str, condition: str, statistics: Sequence[Statistic], *, is_cross_corpus: bool
 ) -> OverviewRow:
     return OverviewRow(
         model_version=model_version,
         condition=condition,
-        verdict=judge(statistics),
-        headlines=tuple(headline_rows(statistics)),
+        verdict=judge(statistics, is_cross_corpus=is_cross_corpus),
+        headlines=tuple(headline_rows(statistics, is_cross_corpus=is_cross_corpus)),
     )
 
 

@@ -356,3 +356,14 @@ def test_the_papers_figure_has_a_panel_of_its_own(make_audit) -> None:
     words = Page(rendered(folder)).words
     assert "CCC of 1000 draws of 200 of arousal by speaker, sorted" in words
     assert "CCC of arousal by speaker, sorted" in words
+
+
+def test_across_corpora_the_first_sentence_speaks_of_pcc_and_ccc_stays_in_the_table(
+    make_audit,
+) -> None:
+    configuration = {"slices": ["accent", "sex"], "cross_corpus": True}
+    page = Page(rendered(make_audit(audit={"configuration": configuration})))
+    verdict, _, rest = page.words.partition("How right it is")
+    assert "PCC" in verdict
+    assert "PCC" not in Page(rendered(make_audit(name="within"))).words.partition("How right")[0]
+    assert "CCC" in rest
