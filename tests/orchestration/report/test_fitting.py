@@ -34,7 +34,7 @@ def test_what_is_left_out_is_said(full) -> None:
     html = render_page(shorter(shorter(shorter(shorter(full)))))
     assert "5 of 10 columns are shown; all stand in statistics.parquet." in html
     assert "5 of 10 columns" not in render_page(full)
-    assert "the first 1 are shown in full below" in html
+    assert "10 models and conditions; the first 1 is shown in full below" in html
 
 
 def test_many_speakers_and_slices_fit(
