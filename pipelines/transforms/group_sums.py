@@ -178,7 +178,10 @@ def _sums(rows: pa.Table, target: str) -> pa.Table:
     else:
         truth = prediction = np.zeros(len(rows))
     moments = CoMoments.from_groups(truth, prediction, groups, len(first_rows))
-    return _with_moments(rows.take(pa.array(first_rows)).select(names), moments)
+    # Plain strings: a dictionary would travel whole with each few rows of it.
+    plain = pa.schema([pa.field(name, pa.string()) for name in names])
+    heads = rows.select(names).take(pa.array(first_rows)).cast(plain)
+    return _with_moments(heads, moments)
 
 
 def _with_moments(heads: pa.Table, moments: CoMoments) -> pa.Table:
@@ -203,12 +206,14 @@ def _replicates(
         drawn = poisson_weights(keys[block], seed=config.seed, num_replicates=config.num_replicates)
         weights_B1S = np.vstack([np.ones_like(drawn[:1]), drawn]).astype(np.float64)
         inside = np.flatnonzero((speaker >= first) & (speaker < first + SPEAKERS_PER_BLOCK))
-        parts = []
-        for number in range(len(strata)):
-            at = inside[stratum[inside] == number]
-            parts.append(moments[at].weighted_totals(weights_B1S[:, speaker[at] - first]))
-        num_cells = len(strata) * len(bins)
-        counts_SC = np.zeros((weights_B1S.shape[1], num_cells))
+        num_speakers, num_cells = weights_B1S.shape[1], len(strata) * len(bins)
+        at = (speaker[inside] - first) * len(strata) + stratum[inside]
+        of_speakers = moments[inside].merge_groups(at, num_speakers * len(strata))
+        parts = [
+            of_speakers[number :: len(strata)].weighted_totals(weights_B1S)
+            for number in range(len(strata))
+        ]
+        counts_SC = np.zeros((num_speakers, num_cells))
         np.add.at(counts_SC, (speaker[inside] - first, cell[inside]), moments.n[inside])
         counts = (weights_B1S @ counts_SC).reshape(-1, len(strata), len(bins))
         of_block = StratifiedSums(

@@ -52,7 +52,7 @@ def matched_gap_rows(slice_by: str, groups: Sequence[Group], minimums: Minimums)
     for group in groups if len(groups) > 1 else ():
         rest = merge_groups(REST, [other for other in groups if other is not group])
         first, second = match(group.sums, rest.sums)
-        everyone = first.merge(second.scaled(len(groups) - 1.0))
+        everyone = first.estimate().merge(second.estimate().scaled(len(groups) - 1.0))
         of_rest = {metric.name: metric for metric in metrics(second, everyone)}
         of_all = {metric.name: metric for metric in metrics(everyone, everyone)}
         for metric in metrics(first, everyone):
@@ -70,7 +70,7 @@ def distribution(sums: StratifiedSums, everyone: StratifiedSums) -> Iterator[Met
 
     Args:
         sums: [B1] of the group.
-        everyone: [B1] of all groups, which say what parts of the scale are large enough.
+        everyone: [1] of all groups, which say what parts of the scale are large enough.
     """
     if sums.bins == QUARTERS:
         moments = sums.together()

@@ -47,7 +47,7 @@ def shift_rows(groups: Sequence[Group], minimums: Minimums) -> Iterator[Row]:
 
 def _shifts(part: Group, whole: Group, said: dict[str, Group]) -> list[MetricValues]:
     """How a sentiment moves predictions within a language, metric by metric."""
-    everyone = merge_groups("", list(said.values())).sums
+    everyone = merge_groups("", list(said.values())).sums.estimate()
     left, right = match(part.sums, whole.sums)
     return [
         replace(

@@ -92,6 +92,12 @@ class StratifiedSums:
             counts=self.counts[..., at, :],
         )
 
+    def estimate(self) -> StratifiedSums:
+        """Return [1] the first element alone, without the replicates."""
+        return StratifiedSums(
+            strata=self.strata, bins=self.bins, moments=self.moments[:1], counts=self.counts[:1]
+        )
+
     def together(self) -> CoMoments:
         """Return [...] the moments of all strata as one."""
         parts = [self.moments[..., index] for index in range(len(self.strata))]
