@@ -1,6 +1,7 @@
 """`serval audit --suite ser-tests` from the command line to tests.parquet, on a made-up corpus."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -177,3 +178,12 @@ def test_an_unknown_suite_is_refused(audited, tmp_path, capsys):
     with pytest.raises(SystemExit):
         run("audit", audited.parent / "good.parquet", *options, "--output", tmp_path / "a")
     assert "--suite" in capsys.readouterr().err
+
+
+def test_every_family_test_and_metric_stands_on_the_page(tests):
+    page = (Path(__file__).parents[2] / "docs" / "ser-tests.md").read_text()
+    for family in tests.family.unique():
+        assert family.removeprefix("robustness ").removeprefix("correctness ") in page, family
+    for metric in tests.metric.unique():
+        kind, bracket, _ = metric.partition("[")
+        assert f"`{kind}{bracket}" in page, metric
