@@ -22,7 +22,7 @@ from pipelines.audit_config import (
     Minimums,
 )
 from ser_model import storage
-from ser_model.manifest import metadata_columns, read_metadata
+from ser_model.manifest import metadata_columns
 from ser_model.schema import ConfigError, ManifestError, RunError
 
 if TYPE_CHECKING:
