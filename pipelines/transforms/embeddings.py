@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from apache_beam.pvalue import AsList, PCollection, TaggedOutput
+from numpy.typing import NDArray
 
 from pipelines.audit_config import AuditConfig
 from pipelines.transforms.projecting import (
@@ -115,12 +116,15 @@ def sample_partition(
 ) -> Iterator[tuple[str, pa.RecordBatch]]:
     """Yield, by model version, the rows of a partition that may be in the sample."""
     _, joined = element
-    clean = joined.select(list(_SAMPLED)).filter(pc.equal(joined["condition"], CLEAN))
-    clean = clean.combine_chunks()
-    first_rows, groups = group_rows(clean, ["model_version"])
+    is_clean = pc.equal(joined["condition"], CLEAN).to_numpy()
+    ids = array(joined, "segment_id")
+    first_rows, groups = group_rows(joined, ["model_version"])
     for group, first in enumerate(first_rows.tolist()):
-        of_model = clean.take(pa.array(np.flatnonzero(groups == group))).combine_chunks()
-        yield clean["model_version"][first].as_py(), _smallest_hashes(of_model, seed)
+        rows = np.flatnonzero(is_clean & (groups == group))
+        chosen = rows[_smallest_hashes(ids.take(pa.array(rows)), seed)]
+        if chosen.size:
+            sampled = joined.select(list(_SAMPLED)).take(pa.array(chosen))
+            yield joined["model_version"][first].as_py(), to_batch(sampled)
 
 
 def merge_samples(
@@ -128,8 +132,9 @@ def merge_samples(
 ) -> tuple[str, pa.RecordBatch]:
     """Return the sample of one model, in the order of segment_id."""
     model_version, batches = element
-    chosen = _smallest_hashes(to_table(batches), seed)
-    return model_version, to_batch(pa.table(chosen).sort_by("segment_id").combine_chunks())
+    rows = to_table(batches)
+    chosen = rows.take(pa.array(_smallest_hashes(array(rows, "segment_id"), seed)))
+    return model_version, to_batch(chosen.sort_by("segment_id").combine_chunks())
 
 
 def read_embeddings(
@@ -142,7 +147,7 @@ def read_embeddings(
         sample: what was sampled of all models.
     """
     wanted = {}
-    for batch in filter(len, sample):
+    for batch in sample:
         wanted[batch["model_version"][0].as_py()] = batch["segment_id"]
     try:
         with storage.open_binary(file.uri) as stream:
@@ -184,12 +189,11 @@ def read_attributes(
     return to_batch(found)
 
 
-def _smallest_hashes(rows: pa.Table | pa.RecordBatch, seed: int) -> pa.RecordBatch:
-    """The MAX_SEGMENTS rows with the smallest hash of seed and segment."""
+def _smallest_hashes(segment_ids: pa.Array, seed: int) -> NDArray[np.intp]:
+    """The MAX_SEGMENTS positions with the smallest hash of seed and segment."""
     purpose = speaker_keys([f"embeddings of seed {seed}"])
-    hashes = mix_bits(hash_strings(array(rows, "segment_id")) ^ purpose)
-    smallest = np.argsort(hashes, kind="stable")[:MAX_SEGMENTS]
-    return to_batch(rows.take(pa.array(smallest)))
+    hashes = mix_bits(hash_strings(segment_ids) ^ purpose)
+    return np.argsort(hashes, kind="stable")[:MAX_SEGMENTS]
 
 
 def _read_group(
