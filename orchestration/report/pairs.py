@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from orchestration.report import wording
 from orchestration.report.audit_folder import Statistic
 from orchestration.report.figures import Axis, interval_axis
+from ser_model.schema import CLEAN
 
 DIFFERENCE = "_difference"
 CHANGE = "_change"
@@ -107,7 +108,7 @@ def change_panels(
 def describe(pair: Pair) -> str:
     """Say in words who is better on which slice.
 
-    Example: "a better than b on sex=female, arousal, by .100 CCC (95% interval .050 to .150)".
+    Example: "a is better than b on sex=female, arousal, by .100 CCC (95% interval .050 to .150)".
     """
     row = pair.statistic
     value = row.value or 0.0
@@ -117,7 +118,7 @@ def describe(pair: Pair) -> str:
     )
     interval = "" if low is None else f" (95% interval {wording.interval(low, high)})"
     return (
-        f"{wording.name(pair.first)} {'better' if is_better else 'worse'} than "
+        f"{wording.name(pair.first)} is {'better' if is_better else 'worse'} than "
         f"{wording.name(pair.second)} on {wording.name(pair.slice)}, {row.target}, by "
         f"{wording.number(abs(value))} {wording.metric_label(_base(row.metric))}{interval}"
     )
@@ -149,7 +150,7 @@ def _split(
 
 
 def _panels(found: Sequence[tuple[str, Pair]], suffix: str) -> tuple[PairPanel, ...]:
-    titles = sorted({title for title, _ in found})
+    titles = sorted({title for title, _ in found}, key=lambda title: (title != CLEAN, title))
     panels = []
     for title in titles:
         for metric in _wanted(suffix):
