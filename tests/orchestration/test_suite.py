@@ -12,8 +12,8 @@ from orchestration.cli import main
 from orchestration.suite_text import suite_lines
 from ser_model.schema import DIMENSIONS, TESTS
 
-NUM_SPEAKERS = 30
-PER_SPEAKER = 30
+NUM_SPEAKERS = 24
+PER_SPEAKER = 27
 EMOTIONS = ("anger", "happiness", "neutral", "sadness")
 
 
@@ -61,7 +61,7 @@ def run(*words):
 def audited(tmp_path_factory):
     folder = tmp_path_factory.mktemp("suite")
     files = make_corpus(folder)
-    options = ["--metadata", folder / "metadata.csv", "--replicates", 150, "--suite", "ser-tests"]
+    options = ["--metadata", folder / "metadata.csv", "--replicates", 80, "--suite", "ser-tests"]
     assert run("audit", *files, *options, "--output", folder / "audit") == 0
     return folder / "audit"
 
@@ -146,7 +146,7 @@ def test_the_summary(models):
 
 def test_without_a_suite_nothing_is_added(audited, tmp_path):
     corpus = audited.parent
-    options = ["--metadata", corpus / "metadata.csv", "--replicates", 150]
+    options = ["--metadata", corpus / "metadata.csv", "--replicates", 80]
     assert run("audit", corpus / "good.parquet", *options, "--output", tmp_path / "plain") == 0
     assert not (tmp_path / "plain" / "tests.parquet").exists()
     assert "suite" not in json.loads((tmp_path / "plain" / "audit.json").read_text())
@@ -187,3 +187,23 @@ def test_every_family_test_and_metric_stands_on_the_page(tests):
     for metric in tests.metric.unique():
         kind, bracket, _ = metric.partition("[")
         assert f"`{kind}{bracket}" in page, metric
+
+
+@pytest.mark.slow
+def test_the_bytes_do_not_depend_on_workers(audited, tmp_path):
+    corpus = audited.parent
+    options = ["--metadata", corpus / "metadata.csv", "--replicates", 20, "--suite", "ser-tests"]
+    workers = {
+        "one": [],
+        "two": ["--", "--direct_running_mode=multi_processing", "--direct_num_workers=2"],
+    }
+    written = {}
+    for name, beam_options in workers.items():
+        output = ["--output", tmp_path / name]
+        files = [corpus / "good.parquet", corpus / "deaf.parquet"]
+        assert run("audit", *files, *options, *output, *beam_options) == 0
+        written[name] = [
+            (tmp_path / name / table).read_bytes()
+            for table in ("statistics.parquet", "tests.parquet")
+        ]
+    assert written["one"] == written["two"]

@@ -12,6 +12,7 @@ from sklearn.metrics import precision_score, recall_score
 
 from pipelines.audit import audit
 from pipelines.audit_config import AuditConfig, Minimums
+from pipelines.transforms.expected_ranges import BINS_OF_RANGE
 from pipelines.transforms.group_sums import read_groups, sum_up_groups
 from pipelines.transforms.reading import PredictionFile
 from pipelines.transforms.suite_columns import find_groupings
@@ -342,3 +343,21 @@ def test_only_clean_segments_take_part(rows):
     table = joined_table(rows)
     noisy = table.set_column(0, "condition", pa.array(["noise"] * len(rows)))
     assert list(sum_up_groups((0, noisy))) == []
+
+
+def test_both_ends_of_an_expected_range_belong_to_it():
+    said = [0.29, 0.3, 0.45, 0.46, 0.54, 0.55, 0.6, 0.61]
+    size = len(said)
+    rows = pd.DataFrame({"speaker_id": ["a", "b"] * 4, "sex": ["male"] * size})
+    for target in (*DIMENSIONS, "emotion"):
+        rows[target] = 0.5 if target != "emotion" else "neutral"
+        rows[f"said_{target}"] = said if target != "emotion" else "neutral"
+    packed = dict(sum_up_groups((0, joined_table(rows))))
+    (group,) = read_groups([packed["m", "emotion", "arousal"]], AuditConfig(num_replicates=5))
+    inside = dict(zip(group.sums.bins, group.sums.counts[0].sum(axis=0).tolist(), strict=True))
+    shares = {place: sum(inside[name] for name in names) for place, names in BINS_OF_RANGE.items()}
+    assert shares == {
+        "low": sum(value <= 0.45 for value in said),
+        "neutral": sum(0.3 <= value <= 0.6 for value in said),
+        "high": sum(value >= 0.55 for value in said),
+    }
