@@ -125,7 +125,7 @@ def _numbers(counts: Mapping[str, int]) -> tuple[int, ...]:
 
 
 def _listed_test(row: Mapping[str, object]) -> ListedTest:
-    what = wording.metric_label(str(row["metric"]))
+    what = wording.metric_label(str(row["metric"])).replace("_", " ")
     where = f", {wording.name(str(row['slice']))}" if row["slice"] else ""
     return ListedTest(
         name=f"{row['family']}: {row['test']}, {row['target']}",
