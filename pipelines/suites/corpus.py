@@ -16,7 +16,7 @@ class Corpus:
     """What the list of tests depends on: never on what a single model predicts.
 
     Attributes:
-        targets: dimensions and "emotion" that any model was scored on.
+        targets: dimensions and "emotion" that any model was scored on, under any condition.
         emotions: those in the truth.
         groupings: for which the metadata has columns.
         groups: by grouping the groups that are held against the rest, "sex=female".
@@ -34,10 +34,11 @@ class Corpus:
         emotions: set[str] = set()
         groups: dict[str, set[str]] = {name: set() for name in groupings}
         for row in rows:
+            if row["slice_by"] == "":
+                targets.add(row["target"])
             if row["condition"] != CLEAN:
                 continue
             if row["slice_by"] == "":
-                targets.add(row["target"])
                 if row["target"] == "emotion" and row["value"] is not None:
                     kind, _, name = row["metric"].partition("[")
                     # Recall has a value where the emotion is in the truth.

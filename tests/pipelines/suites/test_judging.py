@@ -348,3 +348,12 @@ def test_conditions_go_by_the_names_under_which_they_are_scored(everything):
     named = {part for row in families for part in row["slice"].split("condition=")[1:]}
     assert {name.removesuffix("-") for name in named} <= set(known_names())
     assert {row["condition"] for row in families} <= set(known_names())
+
+
+def test_without_clean_audio_nothing_is_judged_and_the_reason_is_told():
+    rows = [row | {"condition": "babble-20db"} for row in good()]
+    (model,) = judge(rows).models
+    assert model["outcomes"] == {"not admissible": model["num_tests"]}
+    assert model["num_tests"] > 100
+    reason = "there is no prediction of arousal on clean audio with a truth"
+    assert model["targets"]["arousal"]["reason"] == reason
