@@ -43,7 +43,8 @@ def test_models_are_compared_in_what_verdicts_rest_on(compared: str) -> None:
     assert pair.statistic.value == -0.031
     (of_slice,) = panel.of_slices
     assert describe(of_slice) == (
-        "3 is worse than models:/new/4 on sex=female, arousal, by .123 CCC (95% interval .073 to .173)"
+        "3 is worse than models:/new/4 on sex=female, arousal, by .123 CCC "
+        "(95% interval .073 to .173)"
     )
 
 

@@ -1,5 +1,6 @@
 """A real audit is shown whole: the two halves agree on the files between them."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -91,3 +92,29 @@ def test_it_renders(audit_folder: str, tmp_path: Path) -> None:
     assert summary.num_sections == 2
     assert output.stat().st_size == summary.num_bytes < 200_000
     assert "The speech in this corpus is synthetic." in output.read_text()
+
+
+def test_every_number_is_in_the_tables(audit_folder: str, tmp_path: Path) -> None:
+    output = tmp_path / "report.html"
+    render_report(audit_folder, str(output))
+    shown = {float(value) for value in re.findall(r'<data value="([^"]*)">', output.read_text())}
+    numbers: set[float] = set()
+    for name in ("statistics", "speakers"):
+        table = storage.read_table(f"{audit_folder}/{name}.parquet")
+        for column, field in zip(table.columns, table.schema, strict=True):
+            if pa.types.is_floating(field.type):
+                numbers |= set(column.drop_null().to_pylist())
+    assert len(shown) > 300
+    assert shown <= numbers
+
+
+def test_residuals_of_dimensions_have_boxes_and_speakers_of_emotions_intervals(
+    audit_folder: str,
+) -> None:
+    categorical, dimensional = build_page(read_audit(audit_folder)).sections
+    assert categorical.boxes is None
+    assert dimensional.boxes is not None
+    assert [column.slice_by for column in dimensional.boxes.columns] == ["", "accent", "sex"]
+    (panel,) = categorical.speakers
+    assert panel.metric == "unweighted_average_recall"
+    assert all(speaker.ci_low is not None for speaker in panel.lowest)
