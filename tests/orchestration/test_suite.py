@@ -207,3 +207,22 @@ def test_the_bytes_do_not_depend_on_workers(audited, tmp_path):
             for table in ("statistics.parquet", "tests.parquet")
         ]
     assert written["one"] == written["two"]
+
+
+def test_a_scored_condition_is_tested(audited, tmp_path):
+    clean = pd.read_parquet(audited.parent / "good.parquet")
+    noisy = clean.assign(condition="babble-20db", valence=0.5)
+    both = pd.concat([clean.assign(condition="clean"), noisy])
+    both.assign(model_version="good").to_parquet(tmp_path / "both.parquet", index=False)
+    options = ["--metadata", audited.parent / "metadata.csv", "--suite", "ser-tests"]
+    options += ["--replicates", 40, "--output", tmp_path / "audit"]
+    assert run("audit", tmp_path / "both.parquet", *options) == 0
+    tests = pd.read_parquet(tmp_path / "audit" / "tests.parquet")
+    babble = tests[tests.condition == "babble-20db"].set_index(["test", "target"])
+    change = babble.loc[[name.startswith("Change") for name, _ in babble.index]]
+    assert change.outcome.to_dict() == {
+        ("Change CCC Babble Noise", "arousal"): "pass",
+        ("Change CCC Babble Noise", "dominance"): "pass",
+        ("Change CCC Babble Noise", "valence"): "fail",
+        ("Change UAR Babble Noise", "emotion"): "pass",
+    }
