@@ -75,11 +75,11 @@ def model_panels(
         statistics: of the whole audit.
         names: the URI of a model version, where it has one.
     """
-    versions = {row.model_version for row in statistics}
+    versions, wanted = {row.model_version for row in statistics}, _wanted(DIFFERENCE)
     found = [
         (row.condition, pair)
         for row in statistics
-        if row.metric in _wanted(DIFFERENCE)
+        if row.metric in wanted
         for pair in _split(row, "model_version", row.model_version, versions, names)
     ]
     return _panels(found, DIFFERENCE)
@@ -95,11 +95,11 @@ def change_panels(
         model_version: which model.
         title: its name in words.
     """
-    conditions = {row.condition for row in statistics}
+    conditions, wanted = {row.condition for row in statistics}, _wanted(CHANGE)
     found = [
         (title, pair)
         for row in statistics
-        if row.metric in _wanted(CHANGE) and row.model_version == model_version
+        if row.metric in wanted and row.model_version == model_version
         for pair in _split(row, "condition", row.condition, conditions, {})
     ]
     return _panels(found, CHANGE)

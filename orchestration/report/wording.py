@@ -102,9 +102,11 @@ def name(text: str) -> str:
     >>> name("accent=scottish"), len(name("x" * 1000))
     ('accent=scottish', 64)
     """
-    text = plain(text)
-    text = text if len(text) <= MAX_NAME_LENGTH else f"{text[: MAX_NAME_LENGTH - 1]}…"
-    is_from_right = any(unicodedata.bidirectional(character) in {"R", "AL"} for character in text)
+    shown = plain(text[:MAX_NAME_LENGTH])
+    text = shown if len(text) <= MAX_NAME_LENGTH else f"{shown[:-1]}…"
+    is_from_right = not text.isascii() and any(
+        unicodedata.bidirectional(character) in {"R", "AL"} for character in text
+    )
     return f"{_ISOLATE}{text}{_END_OF_ISOLATE}" if is_from_right else text
 
 
@@ -117,6 +119,8 @@ def plain(text: str) -> str:
     >>> plain("two\nlines"), plain("\u202eesrever") == "\N{REPLACEMENT CHARACTER}esrever"
     ('two lines', True)
     """
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(_seen(character) for character in text)
 
 
