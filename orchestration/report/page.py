@@ -40,6 +40,7 @@ from orchestration.report.speakers import (
     speaker_summaries,
 )
 from orchestration.report.suite import SuitePanel, suite_panel
+from orchestration.report.systems import SystemPanel, system_panels
 from orchestration.report.verdict import Light, Verdict, headline_rows, judge, summarise
 from ser_model.schema import CLEAN, DIMENSIONS, RunError
 
@@ -116,6 +117,7 @@ class Page:
         embeddings: what is known of a sample of kept embeddings, or None.
         audio: the segments with the largest residuals, to be heard; None unless asked for.
         comparisons: of models with each other, by condition.
+        systems: runs of one system taken together, by condition.
         suite: the tests of the suite that was asked for, or None.
         provenance: join ledger, configuration, hashes, counts, notes.
     """
@@ -126,6 +128,7 @@ class Page:
     sections: tuple[Section, ...]
     embeddings: EmbeddingPanel | None
     comparisons: tuple[PairPanel, ...]
+    systems: tuple[SystemPanel, ...]
     suite: SuitePanel | None
     provenance: Provenance
     audio: AudioPanel | None = None
@@ -159,6 +162,7 @@ def build_page(folder: AuditFolder) -> Page:
         sections=sections,
         embeddings=embedding_panel(folder, model_names(folder)),
         comparisons=model_panels(folder.statistics, model_names(folder)),
+        systems=system_panels(folder.audit),
         suite=suite_panel(folder, model_names(folder)),
         provenance=read_provenance(folder),
     )

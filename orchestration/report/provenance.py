@@ -92,7 +92,7 @@ def read_provenance(folder: AuditFolder) -> Provenance:
     """Pick what the report shows of audit.json."""
     audit = folder.audit
     metadata = audit.get("metadata", {})
-    elsewhere = ("ledger", "notes")
+    elsewhere = ("ledger", "notes", "systems")
     facts = [*flatten({name: part for name, part in audit.items() if name not in elsewhere})]
     facts.append(("statistics.parquet sha256", folder.statistics_sha256))
     return Provenance(
