@@ -60,12 +60,16 @@ from pipelines.transforms.slices import MergeParts
 from pipelines.transforms.speaker_draws import draw_speakers, spread_speakers
 from pipelines.transforms.speaker_statistics import SUMMARIES, summarise_speakers
 from pipelines.transforms.speakers import DENSITIES, sum_up_speakers
+from pipelines.transforms.spilling import Spill
 from pipelines.transforms.suite_statistics import CompareGroups
 from pipelines.transforms.tables import PREDICTION_ROWS
 from pipelines.transforms.training_speakers import CountTrainingSpeakers
 from pipelines.transforms.writing import TABLES, write_kind
 from ser_model import storage
 from ser_model.schema import SCHEMA_VERSION
+
+SPILL_FOLDER = "spill"
+"""Where rows lie, in the audit's folder, while they wait for their partition to be joined."""
 
 
 def audit(
@@ -93,8 +97,11 @@ def audit(
         ManifestError: the metadata cannot be used.
         ConfigError: Beam does not know the runner, or a system has a model that was not audited.
     """
-    with open_pipeline(beam_options) as pipeline:
-        _build(pipeline, predictions, metadata, output, config)
+    try:
+        with open_pipeline(beam_options) as pipeline:
+            _build(pipeline, predictions, metadata, output, config)
+    finally:
+        storage.remove_folder(storage.join(output, SPILL_FOLDER))
     ledger = JoinLedger.from_table(storage.read_table(storage.join(output, "ledger.parquet")))
     ledger.check(metadata, keep_dimension_order=config.keep_dimension_order)
     check_systems(config.systems, [version for version, _ in ledger.by_model])
@@ -146,13 +153,17 @@ def _build(
             config.groupings,
         )
     )
-    join = {"predictions": read.rows, "metadata": metadata_rows} | JoinMetadata(NUM_PARTITIONS)
+    spill = storage.join(output, SPILL_FOLDER)
+    join = {"predictions": read.rows, "metadata": metadata_rows} | JoinMetadata(
+        NUM_PARTITIONS, spill
+    )
     sums = join.joined | "SumUpSpeakers" >> beam.FlatMap(
         sum_up_speakers, NUM_PARTITIONS
     ).with_outputs(DENSITIES, main="sums")
     sides = list_sides(read.rows)
     shared = share(join.joined, sides)
-    gathered = {CELLS_SIDE: sums.sums, SHARED_SIDE: shared} | GatherCells()
+    cells = sums.sums | "SpillCells" >> beam.ParDo(Spill(spill))
+    gathered = {CELLS_SIDE: cells, SHARED_SIDE: shared} | GatherCells()
     totals = gathered.cells | "BootstrapSpeakers" >> beam.FlatMap(
         bootstrap_speakers, config
     ).with_outputs(WHOLE_SPEAKERS, CONFUSIONS, LABELLED, main="totals")

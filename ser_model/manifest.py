@@ -7,6 +7,7 @@ metadata. Messages count rows from 1, the header not among them.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +15,14 @@ import pyarrow.compute as pc
 
 from ser_model import storage
 from ser_model.schema import DIMENSIONS, SEXES, SPLITS, ConfigError, ManifestError, Segment
-from ser_model.table_files import one_line, read_table_file, text_column, write_table_file
+from ser_model.table_files import (
+    one_line,
+    read_table_file,
+    table_file_columns,
+    table_file_parts,
+    text_column,
+    write_table_file,
+)
 
 NUMBERS = ("start_s", "end_s", *DIMENSIONS, "age", "duration_s")
 """Columns that are always numbers, whatever the format of the file."""
@@ -70,7 +78,7 @@ def check_manifest(
             f"{uri} has no column 'recording' (it has {', '.join(table.column_names)}); name the "
             "audio file of each row there, or make a manifest with `serval manifest`"
         )
-    table = _with_segment_ids(uri, _checked(uri, table, truth_range))
+    table = _refuse_twins(uri, _with_segment_ids(uri, _checked(uri, table, truth_range)))
     table = _replace(table, "recording", _resolved(table["recording"], folder))
     for column in ("start_s", "end_s"):
         if column not in table.column_names:
@@ -89,11 +97,55 @@ def read_metadata(uri: str, *, truth_range: TruthRange | None = (0.0, 1.0)) -> p
     if "recording" in table.column_names:
         return check_manifest(table, uri=uri, folder=storage.parent(uri), truth_range=truth_range)
     if "segment_id" not in table.column_names:
-        raise ManifestError(
-            f"{uri} has neither a column 'segment_id' nor 'recording' "
-            f"(it has {', '.join(table.column_names)})"
-        )
-    return _with_segment_ids(uri, _checked(uri, table, truth_range))
+        raise _without_ids(uri, table.column_names)
+    return _refuse_twins(uri, _with_segment_ids(uri, _checked(uri, table, truth_range)))
+
+
+def metadata_parts(
+    uri: str,
+    columns: Sequence[str],
+    *,
+    truth_range: TruthRange | None = (0.0, 1.0),
+    rows_per_part: int = 1 << 16,
+) -> Iterator[pa.Table]:
+    """Read and check metadata a part at a time, so that Parquet of any size fits into memory.
+
+    That no two rows have the same segment_id is not checked: the parts do not know of each other.
+
+    Args:
+        uri: as in `read_metadata`.
+        columns: those wanted beside `segment_id`; the ones that the file lacks are left out.
+        truth_range: as in `read_metadata`.
+        rows_per_part: at most; files that are not Parquet are one part.
+
+    Raises:
+        ManifestError: as `read_metadata`.
+    """
+    if not uri.lower().endswith(".parquet"):
+        yield read_metadata(uri, truth_range=truth_range)
+        return
+    names = metadata_columns(uri)
+    ids = ("segment_id",) if "segment_id" in names else ("recording", "start_s", "end_s")
+    wanted = [name for name in names if name in (*ids, *columns)]
+    for part in table_file_parts(uri, wanted, rows_per_part):
+        try:
+            checked = _checked(uri, part, truth_range)
+            yield _with_segment_ids(uri, checked)
+        except ManifestError as error:
+            read_metadata(uri, truth_range=truth_range)  # it counts rows from the file's first
+            raise error from None
+
+
+def metadata_columns(uri: str) -> list[str]:
+    """Return the names of the columns of metadata.
+
+    Raises:
+        ManifestError: as `read_metadata`.
+    """
+    names = table_file_columns(uri)
+    if "segment_id" not in names and "recording" not in names:
+        raise _without_ids(uri, names)
+    return names
 
 
 def write_manifest(uri: str, table: pa.Table) -> None:
@@ -254,6 +306,10 @@ def _with_segment_ids(uri: str, table: pa.Table) -> pa.Table:
         rows = zip(table["recording"].to_pylist(), *times, strict=True)
         ids = pa.array([segment_id_of(*row) for row in rows], pa.string())
         table = table.add_column(0, "segment_id", ids)
+    return table
+
+
+def _refuse_twins(uri: str, table: pa.Table) -> pa.Table:
     if pc.count_distinct(table["segment_id"]).as_py() < len(table):
         first_rows: dict[str, int] = {}
         for row, segment_id in enumerate(table["segment_id"].to_pylist(), start=1):
@@ -264,6 +320,12 @@ def _with_segment_ids(uri: str, table: pa.Table) -> pa.Table:
                 )
             first_rows[segment_id] = row
     return table
+
+
+def _without_ids(uri: str, names: Sequence[str]) -> ManifestError:
+    return ManifestError(
+        f"{uri} has neither a column 'segment_id' nor 'recording' (it has {', '.join(names)})"
+    )
 
 
 def _resolved(recordings: pa.ChunkedArray, folder: str) -> pa.ChunkedArray:

@@ -110,6 +110,17 @@ def put_file(uri: str, path: Path) -> None:
     retry("write", uri, lambda: filesystem.put_file(str(path), key))
 
 
+def remove(folder: str) -> None:
+    """Remove all keys below a folder, if there are any."""
+    filesystem, key = _connect(folder)
+
+    def remove_keys() -> None:
+        if filesystem.exists(key):
+            filesystem.rm(key, recursive=True)
+
+    retry("remove", folder, remove_keys)
+
+
 def create(uri: str, data: bytes) -> bool:
     """Write a file only where there is none; what is there may be from a lost answer, and ours.
 

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import posixpath
+import shutil
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,6 +41,7 @@ __all__ = [
     "read_json",
     "read_table",
     "relative",
+    "remove_folder",
     "resolve",
     "set_deadline",
     "to_json_bytes",
@@ -238,6 +240,15 @@ def create_if_absent(uri: str, data: bytes) -> bool:
     finally:
         temporary.unlink()
     return True
+
+
+def remove_folder(folder: str) -> None:
+    """Remove a folder and all that is in it, if it is there."""
+    path = local_path(folder)
+    if path is None:
+        object_store.remove(folder)
+    elif path.exists():
+        shutil.rmtree(path)
 
 
 def write_table(uri: str, table: pa.Table) -> None:

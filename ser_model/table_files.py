@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -46,11 +48,54 @@ def read_table_file(uri: str) -> pa.Table:
             table = _read_csv(data, _DELIMITERS[extension])
     except (pa.ArrowException, OSError, csv.Error, UnicodeDecodeError) as error:
         raise ManifestError(f"{uri} is not valid {extension[1:]}: {one_line(error)}") from error
-    columns = table.column_names
+    _refuse_twin_columns(uri, table.column_names)
+    return table
+
+
+def table_file_columns(uri: str) -> list[str]:
+    """Return the names of the columns of a table; of Parquet without reading it.
+
+    Raises:
+        ManifestError: as `read_table_file`.
+    """
+    if _extension(uri) != ".parquet":
+        return list(read_table_file(uri).column_names)
+    with _open_parquet(uri) as file:
+        return list(file.schema_arrow.names)
+
+
+def table_file_parts(uri: str, columns: Sequence[str], rows_per_part: int) -> Iterator[pa.Table]:
+    """Read columns of a Parquet file a part at a time; never all of it is in memory.
+
+    Raises:
+        ManifestError: the file is missing, unreadable, has no rows, or is no Parquet.
+    """
+    with _open_parquet(uri) as file:
+        if not file.metadata.num_rows:
+            raise ManifestError(f"{uri} has no rows")
+        for batch in file.iter_batches(batch_size=rows_per_part, columns=list(columns)):
+            yield pa.Table.from_batches([batch])
+
+
+@contextmanager
+def _open_parquet(uri: str) -> Iterator[pq.ParquetFile]:
+    try:
+        with storage.open_binary(uri) as stream:
+            file = pq.ParquetFile(stream)
+            _refuse_twin_columns(uri, file.schema_arrow.names)
+            yield file
+    except FileNotFoundError as error:
+        raise ManifestError(f"{uri} does not exist") from error
+    except OSError as error:
+        raise ManifestError(f"{uri} cannot be read: {one_line(error)}") from error
+    except pa.ArrowException as error:
+        raise ManifestError(f"{uri} is not valid parquet: {one_line(error)}") from error
+
+
+def _refuse_twin_columns(uri: str, columns: Sequence[str]) -> None:
     for column in columns:
         if columns.count(column) > 1:
             raise ManifestError(f"{uri} has the column {column!r} more than once")
-    return table
 
 
 def write_table_file(uri: str, table: pa.Table) -> None:

@@ -25,6 +25,7 @@ from apache_beam.pvalue import DoOutputsTuple, PCollection, TaggedOutput
 from numpy.typing import NDArray
 
 from pipelines.transforms.reading import LEDGER, TARGETS
+from pipelines.transforms.spilling import Spill, Spilled, fetch
 from pipelines.transforms.tables import (
     LEDGER_ROWS,
     MISSING,
@@ -46,16 +47,18 @@ Mask = NDArray[np.bool_]
 class JoinMetadata(beam.PTransform[Any, Any]):
     """Joins {"predictions": ..., "metadata": ...}; the output has "joined" and LEDGER."""
 
-    def __init__(self, num_partitions: int) -> None:
-        """Split both sides into this many partitions."""
+    def __init__(self, num_partitions: int, spill: str) -> None:
+        """Split both sides into this many partitions, by way of files in the folder `spill`."""
         super().__init__()
         self._num_partitions = num_partitions
+        self._spill = spill
 
     def expand(self, sides: Mapping[str, PCollection[Any]]) -> DoOutputsTuple:
         """Turn batches of both sides into one joined table a partition."""
         partitioned = {
             name: side
             | f"Partition {name}" >> beam.FlatMap(split_by_hash, "segment_id", self._num_partitions)
+            | f"Spill {name}" >> beam.ParDo(Spill(self._spill))
             for name, side in sides.items()
         }
         joined: DoOutputsTuple = (
@@ -67,12 +70,12 @@ class JoinMetadata(beam.PTransform[Any, Any]):
 
 
 def join_partition(
-    element: tuple[int, Mapping[str, Iterable[pa.RecordBatch]]],
+    element: tuple[int, Mapping[str, Iterable[bytes | Spilled]]],
 ) -> Iterator[tuple[int, pa.Table] | TaggedOutput[Any, Any]]:
     """Yield (partition, joined table), and the counts for LEDGER."""
     partition, sides = element
-    predictions = to_table(sides["predictions"], PREDICTION_ROWS)
-    batches = list(sides["metadata"])
+    predictions = to_table(fetch(sides["predictions"]), PREDICTION_ROWS)
+    batches = list(fetch(sides["metadata"]))
     joined, ledger = join(predictions, to_table(batches) if batches else _NO_METADATA)
     if joined.num_rows:
         yield partition, joined
@@ -89,10 +92,11 @@ def join(predictions: pa.Table, metadata: pa.Table) -> tuple[pa.Table, pa.Record
     Returns:
         The matched predictions in the order of model, condition and the segment's hash:
         `segment_id`, `model_version`, `condition`, `speaker_id`, `truth_TARGET`,
-        `prediction_TARGET` and the slices; and LEDGER_ROWS.
+        `prediction_TARGET` and the slices, what rows are grouped by as dictionaries; and
+        LEDGER_ROWS.
     """
-    predictions, has_twin = _sort(predictions)
-    is_duplicate, is_conflicting = _duplicates(predictions, has_twin)
+    order, suspects = _order(predictions)
+    is_duplicate, is_conflicting = _duplicates(predictions, suspects)
     at = pc.index_in(array(predictions, "segment_id"), array(metadata, "segment_id"))
     is_known = at.is_valid().to_numpy(zero_copy_only=False)
     masks = {
@@ -102,8 +106,8 @@ def join(predictions: pa.Table, metadata: pa.Table) -> tuple[pa.Table, pa.Record
         "unmatched_predictions": ~is_duplicate & ~is_known,
         "matched": ~is_duplicate & is_known,
     }
-    matched = pa.array(masks["matched"])
-    joined = _side_by_side(predictions.filter(matched), metadata.take(at.filter(matched)))
+    matched = pa.array(order[masks["matched"][order]])
+    joined = _side_by_side(predictions, matched, metadata, at.take(matched))
     num_metadata = metadata.num_rows
     num_ids = pc.count_distinct(metadata.column("segment_id")).as_py()
     rows = [
@@ -115,27 +119,31 @@ def join(predictions: pa.Table, metadata: pa.Table) -> tuple[pa.Table, pa.Record
     return joined, pa.RecordBatch.from_pylist(rows, schema=LEDGER_ROWS)
 
 
-def _sort(predictions: pa.Table) -> tuple[pa.Table, Mask]:
-    """Bring rows into an order that does not depend on how they came here.
+def _order(predictions: pa.Table) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return an order of the rows that does not depend on how they came here.
 
     The hash stands for the segment_id, for numbers sort some ten times as fast as strings.
 
     Returns:
-        The rows by model, condition, hash, file and row; and which of them have a twin beside them:
-        with the same model, condition and hash.
+        The rows by model, condition, hash, file and row; and in that order those that have a twin
+        beside them, with the same model, condition and hash.
     """
-    names = ("model_version", "condition", "file")
-    keys = {name: _ranks(array(predictions, name)) for name in names}
     hashes = hash_strings(array(predictions, "segment_id"))
+    model, condition, file = (
+        _ranks(array(predictions, name)) for name in ("model_version", "condition", "file")
+    )
     row = array(predictions, "row").to_numpy(zero_copy_only=False)
-    order = np.lexsort([row, keys["file"], hashes, keys["condition"], keys["model_version"]])
-    is_as_before = np.ones(max(order.size - 1, 0), dtype=np.bool_)
-    for values in (hashes, keys["condition"], keys["model_version"]):
-        is_as_before &= values[order[1:]] == values[order[:-1]]
-    has_twin = np.zeros(order.size, dtype=np.bool_)
-    has_twin[1:] = is_as_before
-    has_twin[:-1] |= is_as_before
-    return predictions.take(pa.array(order)).combine_chunks(), has_twin
+    side = model * (condition.max(initial=0) + 1) + condition
+    orders, suspects = [np.empty(0, np.intp)], [np.empty(0, np.intp)]
+    for number in np.flatnonzero(np.bincount(side)):
+        rows = np.flatnonzero(side == number)
+        order = rows[np.argsort(hashes[rows])]
+        if (hashes[order[1:]] == hashes[order[:-1]]).any():
+            order = rows[np.lexsort([row[rows], file[rows], hashes[rows]])]
+        is_as_before = np.append(False, hashes[order[1:]] == hashes[order[:-1]])
+        orders.append(order)
+        suspects.append(order[is_as_before | np.append(is_as_before[1:], False)])
+    return np.concatenate(orders), np.concatenate(suspects)
 
 
 def _ranks(strings: pa.Array) -> NDArray[np.int64]:
@@ -145,31 +153,34 @@ def _ranks(strings: pa.Array) -> NDArray[np.int64]:
     return np.asarray(rank_of[encoded.indices.to_numpy()], dtype=np.int64)
 
 
-def _duplicates(predictions: pa.Table, has_twin: Mask) -> tuple[Mask, Mask]:
-    """Tell which of the sorted rows stand there before, and which of those differ from that."""
+def _duplicates(predictions: pa.Table, suspects: NDArray[np.intp]) -> tuple[Mask, Mask]:
+    """Tell which rows stand among the suspects before, and which of those differ from that."""
     is_duplicate = np.zeros(predictions.num_rows, dtype=np.bool_)
     is_conflicting = np.zeros_like(is_duplicate)
-    few = predictions.filter(pa.array(has_twin)).combine_chunks()
+    few = predictions.take(pa.array(suspects)).combine_chunks()
     first_rows, groups = group_rows(few, ("model_version", "condition", "segment_id"))
     first = first_rows[groups]
-    is_duplicate[has_twin] = np.arange(few.num_rows) != first
+    is_duplicate[suspects] = np.arange(few.num_rows) != first
     for target in TARGETS:
         _, codes = group_rows(few, [target])
-        is_conflicting[has_twin] |= codes != codes[first]
+        is_conflicting[suspects] |= codes != codes[first]
     return is_duplicate, is_conflicting
 
 
-def _side_by_side(predictions: pa.Table, metadata: pa.Table) -> pa.Table:
-    columns = {
-        name: predictions.column(name) for name in ("segment_id", "model_version", "condition")
-    }
+def _side_by_side(
+    predictions: pa.Table, rows: pa.Array, metadata: pa.Table, metadata_rows: pa.Array
+) -> pa.Table:
+    # What rows are grouped by is encoded here once, and not by each who groups them.
+    columns = {"segment_id": array(predictions, "segment_id").take(rows)}
+    for name in ("model_version", "condition"):
+        columns[name] = array(predictions, name).take(rows).dictionary_encode()
     for name in metadata.column_names:
         if name in TARGETS:
-            columns[f"truth_{name}"] = metadata.column(name)
-            columns[f"prediction_{name}"] = predictions.column(name)
+            columns[f"truth_{name}"] = array(metadata, name).take(metadata_rows)
+            columns[f"prediction_{name}"] = array(predictions, name).take(rows)
         elif name == "speaker_id" or name.startswith((SLICE_PREFIX, SUITE_PREFIX)):
-            columns[name] = metadata.column(name)
-    return pa.table(columns).combine_chunks()
+            columns[name] = array(metadata, name).take(metadata_rows).dictionary_encode()
+    return pa.table(columns)
 
 
 def is_present(joined: pa.Table, column: str) -> Mask:

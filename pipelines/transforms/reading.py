@@ -22,12 +22,12 @@ from pipelines.transforms.tables import (
     to_batch,
 )
 from ser_model import storage
-from ser_model.manifest import read_metadata
+from ser_model.manifest import metadata_parts, read_metadata
 from ser_model.schema import CLEAN, DIMENSIONS, ManifestError, RunError
 from ser_model.table_files import one_line, read_table_file
 
-ROWS_PER_BATCH = 1 << 16
-"""Rows of an Arrow batch: some megabytes, so that Beam's cost of an element does not show."""
+ROWS_PER_BATCH = 1 << 17
+"""Rows of an Arrow batch: some ten megabytes, so that Beam's cost of an element does not show."""
 
 LEDGER = "ledger"
 """Name of the side output that carries counts to the join ledger."""
@@ -99,11 +99,40 @@ def read_metadata_rows(
         truth_range: scale of the truth.
         groupings: what a suite of tests compares, of `suite_columns.find_groupings`.
     """
-    metadata = read_metadata(uri, truth_range=truth_range)
-    table = metadata_rows(metadata, slices)
-    for name, groups in suite_columns(metadata, groupings).items():
-        table = table.append_column(name, groups)
-    yield from table.to_batches(max_chunksize=ROWS_PER_BATCH)
+    for metadata in _metadata_parts(uri, slices, truth_range, groupings):
+        table = metadata_rows(metadata, slices)
+        for name, groups in suite_columns(metadata, groupings).items():
+            table = table.append_column(name, groups)
+        yield from table.to_batches(max_chunksize=ROWS_PER_BATCH)
+
+
+def check_metadata(
+    uri: str,
+    slices: Sequence[tuple[str, ...]],
+    truth_range: tuple[float, float],
+) -> None:
+    """Read metadata as the pipeline will, to refuse here and not on a worker far away.
+
+    Raises:
+        ManifestError: the metadata cannot be used.
+    """
+    for _ in _metadata_parts(uri, slices, truth_range, ()):
+        pass
+
+
+def _metadata_parts(
+    uri: str,
+    slices: Sequence[tuple[str, ...]],
+    truth_range: tuple[float, float],
+    groupings: Sequence[str],
+) -> Iterator[pa.Table]:
+    if groupings:  # a speaker's pitch is known only from all rows
+        yield read_metadata(uri, truth_range=truth_range)
+        return
+    columns = {"speaker_id", *TARGETS, *(column for slice_by in slices for column in slice_by)}
+    yield from metadata_parts(
+        uri, sorted(columns), truth_range=truth_range, rows_per_part=ROWS_PER_BATCH
+    )
 
 
 def ledger_row(name: str, num_segments: int, detail: str | None = None) -> pa.RecordBatch:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from pipelines.transforms.joining import Mask, is_present
 from pipelines.transforms.reading import TARGETS
 from pipelines.transforms.speakers import sum_up_speakers
+from pipelines.transforms.spilling import fetch
 from pipelines.transforms.tables import array, group_rows, to_batch, to_table
 from ser_model.schema import CLEAN
 
@@ -156,7 +157,7 @@ def separate_shared(
         element: the number of the partition; CELLS_SIDE and what `share_segments` yields.
     """
     partition, sides = element
-    cells = list(sides[CELLS_SIDE])
+    cells = list(fetch(sides[CELLS_SIDE]))
     if cells:
         yield partition, cells
     marked: dict[tuple[Pair, str], list[int]] = {}

@@ -25,7 +25,7 @@ from pipelines.transforms.tables import (
     split_by_hash,
     to_batch,
 )
-from ser_model.metrics.bins import NUM_COUNTS, BinCounts, fine_bins
+from ser_model.metrics.bins import NUM_COUNTS, NUM_FINE_BINS, BinCounts, fine_bins
 from ser_model.metrics.dimension_sums import DimensionSums
 from ser_model.metrics.moments import CoMoments
 from ser_model.schema import DIMENSIONS
@@ -118,17 +118,24 @@ def moments_of(sums: pa.Table) -> CoMoments:
 
 def densities(joined: pa.Table, dimension: str) -> pa.RecordBatch:
     """Count the segments in each cell of the grid; what lies outside 0..1 is in the edge bins."""
-    scored = _scored(joined, dimension)
-    bins = {
-        f"{side}_bin": pa.array(fine_bins(floats(scored, f"{side}_{dimension}")))
-        for side in ("truth", "prediction")
+    sides = ["model_version", "condition"]
+    first_rows, side_of_row = group_rows(joined, sides)
+    truth = floats(joined, f"truth_{dimension}")
+    prediction = floats(joined, f"prediction_{dimension}")
+    rows = np.flatnonzero(np.isfinite(truth) & np.isfinite(prediction))
+    shape = (len(first_rows), NUM_FINE_BINS, NUM_FINE_BINS)
+    bins = (side_of_row[rows], fine_bins(truth[rows]), fine_bins(prediction[rows]))
+    counts = np.bincount(np.ravel_multi_index(bins, shape), minlength=np.prod(shape)).reshape(shape)
+    side, truth_bin, prediction_bin = np.nonzero(counts)
+    cells = joined.select(sides).take(pa.array(first_rows[side]))
+    columns = {
+        "target": pa.repeat(dimension, side.size),
+        "truth_bin": truth_bin,
+        "prediction_bin": prediction_bin,
+        "num_segments": counts[side, truth_bin, prediction_bin],
     }
-    keys = {name: array(scored, name) for name in ("model_version", "condition")}
-    cells = pa.table({**keys, **bins})
-    first_rows, groups = group_rows(cells, cells.column_names)
-    cells = cells.take(pa.array(first_rows))
-    cells = cells.append_column("target", pa.repeat(dimension, len(cells)))
-    cells = cells.append_column("num_segments", pa.array(np.bincount(groups)))
+    for name, values in columns.items():
+        cells = cells.append_column(name, pa.array(values))
     return to_batch(cells.select(DENSITY_ROWS.names).cast(DENSITY_ROWS))
 
 

@@ -148,12 +148,14 @@ def split_by_hash(
     table: pa.Table | pa.RecordBatch, column: str, num_partitions: int
 ) -> Iterator[tuple[int, bytes]]:
     """Yield (partition, packed rows): rows of the same value of `column` come together."""
-    batch = to_batch(table)
+    batch = to_batch(decode(table))
     partition = hash_strings(batch.column(column)) % np.uint64(num_partitions)
-    order = np.argsort(partition, kind="stable")
-    present, firsts = np.unique(partition[order], return_index=True)
-    for number, rows in zip(present.tolist(), np.split(order, firsts[1:]), strict=True):
-        yield number, pack(batch.take(pa.array(rows)))
+    # Sixteen bits are sorted by their digits, which takes a tenth of the time.
+    order = np.argsort(partition.astype(np.uint16), kind="stable")
+    sizes = np.bincount(partition.astype(np.intp), minlength=num_partitions)
+    for number, rows in enumerate(np.split(order, np.cumsum(sizes)[:-1])):
+        if rows.size:
+            yield number, pack(batch.take(pa.array(rows)))
 
 
 def pack(batch: pa.RecordBatch) -> bytes:
@@ -183,7 +185,9 @@ def group_rows(table: pa.Table, names: Sequence[str]) -> tuple[NDArray[np.intp],
     codes = np.zeros(table.num_rows, dtype=np.int64)
     num_codes = 1
     for name in names:
-        encoded = array(table, name).dictionary_encode(null_encoding="encode")
+        encoded = array(table, name)
+        if not pa.types.is_dictionary(encoded.type):
+            encoded = encoded.dictionary_encode(null_encoding="encode")
         if num_codes * len(encoded.dictionary) > _MAX_CODES:
             codes, num_codes = _renumber(codes)
         codes = codes * len(encoded.dictionary) + encoded.indices.to_numpy(zero_copy_only=False)
@@ -217,6 +221,15 @@ def to_table(
     """Return batches, packed or not, as one table of contiguous columns."""
     unpacked = [unpack(batch) if isinstance(batch, bytes) else batch for batch in batches]
     return pa.Table.from_batches(unpacked, schema=schema).combine_chunks()
+
+
+def decode(table: pa.Table | pa.RecordBatch) -> pa.Table | pa.RecordBatch:
+    """Return a table without dictionaries, which would travel whole with each few rows of it."""
+    plain = [
+        pa.field(field.name, field.type.value_type) if pa.types.is_dictionary(field.type) else field
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(plain))
 
 
 def array(table: pa.Table, column: str) -> pa.Array:

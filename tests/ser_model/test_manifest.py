@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,6 +10,8 @@ import pytest
 from ser_model import storage
 from ser_model.manifest import (
     check_manifest,
+    metadata_columns,
+    metadata_parts,
     parse_truth_range,
     read_manifest,
     read_metadata,
@@ -220,6 +223,51 @@ def test_metadata_needs_only_segment_id(tmp_path: Path) -> None:
         read_metadata(write_csv(str(tmp_path), "speaker_id\ns\n"))
     with pytest.raises(ManifestError, match="row 2: segment_id 'x' is that of row 1 too"):
         read_metadata(write_csv(str(tmp_path), "segment_id\nx\nx\n"))
+
+
+def test_metadata_in_parts_are_the_same_rows(tmp_path: Path) -> None:
+    uri = str(tmp_path / "m.parquet")
+    table = pa.table(
+        {"arousal": [float(n % 5) for n in range(10)], "recording": [f"{n}.wav" for n in range(10)]}
+    )
+    write_manifest(uri, table.append_column("note", table["recording"]))
+    whole = read_metadata(uri, truth_range=(0.0, 4.0))
+    parts = list(metadata_parts(uri, ["arousal", "sex"], truth_range=(0.0, 4.0), rows_per_part=4))
+    assert [len(part) for part in parts] == [4, 4, 2]
+    for column in ("segment_id", "arousal"):
+        assert pa.concat_tables(parts)[column].to_pylist() == whole[column].to_pylist()
+    assert "note" not in parts[0].column_names
+    assert metadata_columns(uri) == ["arousal", "recording", "note"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"segment_id": ["a", "b", "c", " "]}, "row 4: segment_id ' ' is empty"),
+        ({"segment_id": list("abcd"), "arousal": [0.0, 1, 1, 7]}, "row 4: arousal 7.0 is outside"),
+        ({"segment_id": list("abcd"), "sex": ["male", None, "x", None]}, "row 3: sex 'x' is not"),
+        ({"speaker_id": ["s"]}, "neither a column 'segment_id' nor 'recording'"),
+        ({"segment_id": pa.array([], pa.string())}, "has no rows"),
+    ],
+)
+def test_faults_in_parts_are_counted_from_the_first_row_of_the_file(
+    columns: dict[str, list[object]], message: str, tmp_path: Path
+) -> None:
+    uri = str(tmp_path / "m.parquet")
+    write_manifest(uri, pa.table(columns))
+    with pytest.raises(ManifestError, match=re.escape(message)):
+        list(metadata_parts(uri, list(columns), rows_per_part=2))
+
+
+def test_parts_of_what_is_no_parquet(tmp_path: Path) -> None:
+    (tmp_path / "m.parquet").write_bytes(b"no Parquet")
+    with pytest.raises(ManifestError, match=r"m\.parquet is not valid parquet"):
+        list(metadata_parts(str(tmp_path / "m.parquet"), []))
+    with pytest.raises(ManifestError, match="does not exist"):
+        metadata_columns(str(tmp_path / "none.parquet"))
+    uri = write_csv(str(tmp_path), "segment_id,arousal\nx,3\n")
+    (part,) = metadata_parts(uri, [], truth_range=(1.0, 5.0))
+    assert part["arousal"].to_pylist() == [0.5]
 
 
 def test_metadata_from_a_manifest_has_the_manifests_ids(tmp_path: Path) -> None:
