@@ -41,7 +41,7 @@ from pipelines.transforms.reading import (
 )
 from pipelines.transforms.tables import array, group_rows, hash_strings, to_batch, to_table
 from ser_model import storage
-from ser_model.manifest import read_metadata
+from ser_model.manifest import metadata_parts
 from ser_model.metrics.bootstrap import mix_bits, speaker_keys
 from ser_model.schema import CLEAN, EMBEDDING
 from ser_model.table_files import one_line
@@ -174,9 +174,11 @@ def read_attributes(
     Returns:
         `segment_id` and ATTRIBUTES, a map from column to value without what is missing.
     """
-    metadata = read_metadata(uri, truth_range=None)
     ids = pa.concat_arrays([batch["segment_id"].cast(pa.string()) for batch in sample] or [_NO_IDS])
-    rows = metadata.filter(pc.is_in(metadata["segment_id"], value_set=ids))
+    rows = pa.concat_tables(
+        part.filter(pc.is_in(part["segment_id"], value_set=ids))
+        for part in metadata_parts(uri, columns, truth_range=None)
+    )
     present = [column for column in columns if column in rows.column_names]
     values = [rows[column].cast(pa.string()).to_pylist() for column in present]
     maps = [
