@@ -49,8 +49,23 @@ def poisson_weights(keys: UInt64s, *, seed: int, num_replicates: int) -> NDArray
         ((3, 2), True)
     """
     bits = random_bits(keys, purpose=f"seed {seed}", num_replicates=num_replicates)
+    first_bits = bits >> np.uint64(48)
+    weights = _WEIGHT_OF_FIRST_BITS[first_bits]
+    undecided = np.flatnonzero(_IS_UNDECIDED[first_bits])
+    weights.ravel()[undecided] = _weights_of(bits.ravel()[undecided])
+    return weights
+
+
+def _weights_of(bits: UInt64s) -> NDArray[np.uint8]:
+    """Invert the distribution function at 53 of the bits, taken for a number from 0 to 1."""
     uniform = (bits >> np.uint64(11)) * 2.0**-53
     return np.searchsorted(_POISSON_CDF, uniform, side="right").astype(np.uint8)
+
+
+# Sixteen bits decide nearly every weight, and a table is three times as fast as the search.
+_FIRST_BITS = np.arange(1 << 16, dtype=np.uint64) << np.uint64(48)
+_WEIGHT_OF_FIRST_BITS = _weights_of(_FIRST_BITS)
+_IS_UNDECIDED = _weights_of(_FIRST_BITS | np.uint64((1 << 48) - 1)) != _WEIGHT_OF_FIRST_BITS
 
 
 def random_bits(keys: UInt64s, *, purpose: str, num_replicates: int) -> UInt64s:

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ser_model.metrics.bootstrap import has_enough_replicates, poisson_weights, speaker_keys
+from ser_model.metrics.bootstrap import (
+    has_enough_replicates,
+    poisson_weights,
+    random_bits,
+    speaker_keys,
+)
 from ser_model.metrics.concordance import concordance_cc_of
 from ser_model.metrics.intervals import Scale, speaker_interval
 from ser_model.metrics.moments import CoMoments
@@ -31,6 +36,15 @@ def test_weights_are_poisson():
     expected *= observed[:7].sum() / expected.sum()
     assert stats.chisquare(observed[:7], expected).pvalue > 0.001
     assert observed[8:].sum() <= 5
+
+
+def test_weights_invert_the_distribution_as_scipy_does():
+    """Among 3 million of them are hundreds that the first sixteen bits do not decide."""
+    keys = speaker_keys([str(number) for number in range(1000)])
+    bits = random_bits(keys, purpose="seed 3", num_replicates=3000)
+    uniform = (bits >> np.uint64(11)) / 2.0**53
+    expected = np.maximum(stats.poisson(1).ppf(uniform), 0)
+    np.testing.assert_array_equal(poisson_weights(keys, seed=3, num_replicates=3000), expected)
 
 
 def test_weights_are_independent_across_speakers_and_replicates():
