@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.audit_config import Minimums
-from pipelines.transforms.group_rows import Row, group_row
+from pipelines.transforms.group_statistics import Row, group_row
 from pipelines.transforms.group_sums import Group
 from pipelines.transforms.metric_values import NO_SEGMENTS, MetricValues
 from pipelines.transforms.tables import MISSING, array, floats

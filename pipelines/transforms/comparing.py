@@ -101,7 +101,7 @@ def slice_rows(one: Slice, minimums: Minimums) -> Iterator[dict[str, Any]]:
         **_NOTHING,
     }
     for metric in metric_values(one.state):
-        found = _suppressed(why) if why else _of_slice(metric, one.num_speakers, speakers)
+        found = suppressed(why) if why else _of_slice(metric, one.num_speakers, speakers)
         yield {**head, "metric": metric.name, **found}
     if not why and one.num_speakers >= MIN_SPEAKERS and isinstance(one.state, DimensionSums):
         for row in residual_rows(one.state.moments, speakers):
@@ -125,7 +125,7 @@ def gap_rows(
     fewest = min(first.num_speakers, second.num_speakers)
     name = f"{first.name}-{second.name}"
     for metric, others in same_metrics(first.state, second.state):
-        found = _suppressed(why) if why else _of_gap(metric, others, fewest, speakers, num_speakers)
+        found = suppressed(why) if why else of_gap(metric, others, fewest, speakers, num_speakers)
         row = {
             "slice": name,
             "metric": f"{metric.name}_gap",
@@ -178,13 +178,22 @@ def _of_slice(metric: MetricValues, num_speakers: int, effective: float) -> dict
     }
 
 
-def _of_gap(
+def of_gap(
     metric: MetricValues,
     others: Floats,
     fewest_speakers: int,
     speakers: tuple[float, float],
     num_speakers: int,
 ) -> dict[str, Any]:
+    """Return the numbers of a gap, or why they are absent.
+
+    Args:
+        metric: [B1] of the first slice.
+        others: [B1] the same of the second.
+        fewest_speakers: of the smaller slice.
+        speakers: effective speakers of each.
+        num_speakers: of both together.
+    """
     value = float(metric.values[0] - others[0])
     if not np.isfinite(value):
         return {"reason": metric.why_undefined}
@@ -210,5 +219,6 @@ _NOTHING = dict.fromkeys(
 )
 
 
-def _suppressed(why: str) -> dict[str, Any]:
+def suppressed(why: str) -> dict[str, Any]:
+    """Return what a row says in the place of numbers."""
     return {"verdict": SUPPRESSED, "reason": why}

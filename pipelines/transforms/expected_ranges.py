@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from pipelines.audit_config import Minimums
-from pipelines.transforms.group_rows import Row, group_row
+from pipelines.transforms.group_statistics import Row, group_row
 from pipelines.transforms.group_sums import BY_EMOTION, RANGES, Group
 from pipelines.transforms.metric_values import NO_SEGMENTS, MetricValues
 from ser_model.metrics.intervals import Scale

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from pipelines.audit_config import Minimums
-from pipelines.transforms.group_rows import REST, Row, against_all_row, gap_row, merge_groups
+from pipelines.transforms.group_statistics import REST, Row, against_all_row, gap_row, merge_groups
 from pipelines.transforms.group_sums import QUARTER_OF_STRATUM, UNRATED, Group
 from pipelines.transforms.metric_values import NO_SEGMENTS, NO_VARIANCE, MetricValues
 from pipelines.transforms.suite_columns import PITCH_GROUP

@@ -21,6 +21,12 @@ from ser_model.metrics.recall import (
     unweighted_average_precision_of,
     unweighted_average_recall_of,
 )
+from ser_model.metrics.shifts import (
+    ShiftSums,
+    mean_absolute_shift_of,
+    mean_shift_of,
+    unchanged_share_of,
+)
 
 NO_VARIANCE = "no variance"
 NO_SEGMENTS = "no segments"
@@ -47,12 +53,12 @@ class MetricValues:
 
 
 def metric_values(
-    state: DimensionSums | Confusion, *, of_bins: bool = True
+    state: DimensionSums | Confusion | ShiftSums, *, of_bins: bool = True
 ) -> Iterator[MetricValues]:
     """Yield every metric of a state, those of parts (bins, classes) last.
 
     Args:
-        state: sums of a dimension, or the confusion of emotions.
+        state: sums of a dimension, the confusion of emotions, or sums of shifts.
         of_bins: whether metrics of a dimension in bins are wanted too.
 
     Example:
@@ -64,6 +70,8 @@ def metric_values(
         yield from _of_moments(state.moments)
         if of_bins:
             yield from _of_bins(state.bins)
+    elif isinstance(state, ShiftSums):
+        yield from _of_shifts(state)
     else:
         yield from _of_emotions(state)
 
@@ -92,6 +100,15 @@ def _of_bins(bins: BinCounts) -> Iterator[MetricValues]:
         "no truth lies in this part of the scale",
         "no prediction lies in this part of the scale",
     )
+
+
+def _of_shifts(sums: ShiftSums) -> Iterator[MetricValues]:
+    for name, values, scale in (
+        ("unchanged_share", unchanged_share_of(sums), Scale.SHARE),
+        ("mean_shift", mean_shift_of(sums), Scale.LINEAR),
+        ("mean_absolute_shift", mean_absolute_shift_of(sums), Scale.ERROR),
+    ):
+        yield MetricValues(name=name, values=values, why_undefined=NO_SEGMENTS, scale=scale)
 
 
 def _of_emotions(confusion: Confusion) -> Iterator[MetricValues]:

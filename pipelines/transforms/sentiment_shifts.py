@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from pipelines.audit_config import Minimums
-from pipelines.transforms.group_rows import REST, Row, against_all_row, gap_row, merge_groups
+from pipelines.transforms.group_statistics import REST, Row, against_all_row, gap_row, merge_groups
 from pipelines.transforms.group_sums import Group
 from pipelines.transforms.matched_gaps import distribution
 from pipelines.transforms.metric_values import MetricValues

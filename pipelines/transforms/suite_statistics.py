@@ -12,7 +12,7 @@ from apache_beam.pvalue import PCollection
 from pipelines.audit_config import AuditConfig
 from pipelines.transforms.class_statistics import relative_difference_rows, speaker_share_rows
 from pipelines.transforms.expected_ranges import expected_range_rows
-from pipelines.transforms.group_rows import Row
+from pipelines.transforms.group_statistics import Row
 from pipelines.transforms.group_sums import (
     BY_EMOTION,
     GroupKey,

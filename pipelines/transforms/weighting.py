@@ -24,12 +24,13 @@ from ser_model.metrics.bootstrap import poisson_weights, speaker_keys
 from ser_model.metrics.dimension_sums import DimensionSums
 from ser_model.metrics.moments import Floats
 from ser_model.metrics.recall import Confusion
+from ser_model.metrics.shifts import ShiftSums
 
 SPEAKERS_PER_BLOCK = 1024
 """Speakers whose weights are in memory at a time: 8 MB at 1000 replicates. A constant, because the
 order of a sum is part of the bytes."""
 
-State = DimensionSums | Confusion
+State = DimensionSums | Confusion | ShiftSums
 
 
 def replicate_totals(rows: pa.Table, config: AuditConfig) -> State:
@@ -89,6 +90,8 @@ def merge_states(states: Iterable[State]) -> State:
 
 def _merge(left: State, right: State) -> State:
     if isinstance(left, DimensionSums) and isinstance(right, DimensionSums):
+        return left.merge(right)
+    if isinstance(left, ShiftSums) and isinstance(right, ShiftSums):
         return left.merge(right)
     assert isinstance(left, Confusion)
     assert isinstance(right, Confusion)

@@ -50,7 +50,7 @@ def poisson_weights(keys: UInt64s, *, seed: int, num_replicates: int) -> NDArray
     """
     bits = random_bits(keys, purpose=f"seed {seed}", num_replicates=num_replicates)
     first_bits = bits >> np.uint64(48)
-    weights = _WEIGHT_OF_FIRST_BITS[first_bits]
+    weights: NDArray[np.uint8] = _WEIGHT_OF_FIRST_BITS[first_bits]
     undecided = np.flatnonzero(_IS_UNDECIDED[first_bits])
     weights.ravel()[undecided] = _weights_of(bits.ravel()[undecided])
     return weights
