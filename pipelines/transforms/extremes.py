@@ -161,8 +161,8 @@ def _largest(joined: pa.Table, dimension: str, codes: Mapping[str, NDArray[np.in
             "truth": pa.array(truth[rows]),
             "prediction": pa.array(prediction[rows]),
         }
-        found.append(rank_extremes(pa.table(columns, schema=EXTREME_ROWS)))
-    return pa.concat_tables(found)
+        found.append(pa.table(columns, schema=EXTREME_ROWS))
+    return rank_extremes(pa.concat_tables(found))
 
 
 def _around_the_top(sizes: NDArray[np.float64], scored: NDArray[np.intp]) -> NDArray[np.intp]:
