@@ -59,7 +59,7 @@ def run(num_workers: int, num_shards: int, shard_s: float, *, num_slow: int) -> 
         first_rows=range(0, SEGMENTS_PER_SHARD * num_shards + 1, SEGMENTS_PER_SHARD),
         make_shard=lambda _: None,
     )
-    tasks = [ShardTask(number=number, condition="clean") for number in range(num_shards)]
+    tasks = [ShardTask(number=number, conditions=("clean",)) for number in range(num_shards)]
     started = time.monotonic()
     numbers = list(Dispatcher(actors, plan).run(tasks))
     wall_s = time.monotonic() - started
