@@ -60,16 +60,13 @@ from pipelines.transforms.slices import MergeParts
 from pipelines.transforms.speaker_draws import draw_speakers, spread_speakers
 from pipelines.transforms.speaker_statistics import SUMMARIES, summarise_speakers
 from pipelines.transforms.speakers import DENSITIES, sum_up_speakers
-from pipelines.transforms.spilling import Spill
+from pipelines.transforms.spilling import Spill, spill_folder
 from pipelines.transforms.suite_statistics import CompareGroups
 from pipelines.transforms.tables import PREDICTION_ROWS
 from pipelines.transforms.training_speakers import CountTrainingSpeakers
 from pipelines.transforms.writing import TABLES, write_kind
 from ser_model import storage
 from ser_model.schema import SCHEMA_VERSION
-
-SPILL_FOLDER = "spill"
-"""Where rows lie, in the audit's folder, while they wait for their partition to be joined."""
 
 
 def audit(
@@ -97,11 +94,8 @@ def audit(
         ManifestError: the metadata cannot be used.
         ConfigError: Beam does not know the runner, or a system has a model that was not audited.
     """
-    try:
-        with open_pipeline(beam_options) as pipeline:
-            _build(pipeline, predictions, metadata, output, config)
-    finally:
-        storage.remove_folder(storage.join(output, SPILL_FOLDER))
+    with spill_folder(output, beam_options) as spill, open_pipeline(beam_options) as pipeline:
+        _build(pipeline, predictions, metadata, output, config, spill)
     ledger = JoinLedger.from_table(storage.read_table(storage.join(output, "ledger.parquet")))
     ledger.check(metadata, keep_dimension_order=config.keep_dimension_order)
     check_systems(config.systems, [version for version, _ in ledger.by_model])
@@ -132,6 +126,7 @@ def _build(
     metadata: str,
     output: str,
     config: AuditConfig,
+    spill: str,
 ) -> None:
     read = (
         pipeline
@@ -153,7 +148,6 @@ def _build(
             config.groupings,
         )
     )
-    spill = storage.join(output, SPILL_FOLDER)
     join = {"predictions": read.rows, "metadata": metadata_rows} | JoinMetadata(
         NUM_PARTITIONS, spill
     )

@@ -10,15 +10,20 @@ for, and all are removed when the audit ends. What is less than a block travels 
 from __future__ import annotations
 
 import itertools
+import logging
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
+from pipelines.runner import pipeline_options
 from ser_model import storage
+
+logger = logging.getLogger(__name__)
 
 BLOCK_BYTES = 1 << 25
 """32 MiB: a partition's rows are then a megabyte in one place, worth a request to a store."""
@@ -74,6 +79,25 @@ class Spill(beam.DoFn):
             yield number, Spilled(uri=uri, offset=offset, sizes=sizes)
             offset += sum(sizes)
         self.start_bundle()
+
+
+@contextmanager
+def spill_folder(output: str, beam_options: Sequence[str]) -> Iterator[str]:
+    """Name a folder that every worker can reach, and remove it when it is no longer needed.
+
+    Args:
+        output: folder of the job, below which it is where Beam's `--temp_location` names no other.
+        beam_options: of the job.
+    """
+    temporary = pipeline_options(beam_options).get_all_options()["temp_location"]
+    folder = storage.join(temporary or output, f"spill-{uuid.uuid4().hex}")
+    try:
+        yield folder
+    finally:
+        try:
+            storage.remove_folder(folder)
+        except OSError as error:  # of a store, perhaps, that lets nobody delete
+            logger.warning("%s could not be removed, remove it by hand: %s", folder, error)
 
 
 def fetch(pieces: Iterable[bytes | Spilled]) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ from apache_beam.testing.util import assert_that
 
 from pipelines.runner import open_pipeline
 from pipelines.transforms import spilling
-from pipelines.transforms.spilling import Spill, Spilled, fetch
+from pipelines.transforms.spilling import Spill, Spilled, fetch, spill_folder
 from pipelines.transforms.tables import split_by_hash, to_table
 from ser_model import storage
 
@@ -72,6 +72,29 @@ def test_a_file_that_was_cut_short_is_an_error(monkeypatch, tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises((OSError, pa.ArrowInvalid)):
         to_table(fetch(piece for _, piece in pieces))
+
+
+def test_the_folder_is_removed_whatever_happens(tmp_path):
+    with pytest.raises(KeyError), spill_folder(str(tmp_path), []) as folder:
+        storage.write_atomic(storage.join(folder, "a"), b"a")
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_is_where_beam_may_write(tmp_path):
+    options = ["--runner=FlinkRunner", f"--temp_location={tmp_path}/temporary"]
+    with spill_folder("s3://bucket/audit", options) as folder:
+        assert storage.parent(folder) == f"{tmp_path}/temporary"
+
+
+def test_a_store_that_lets_nobody_delete_is_no_failure(monkeypatch, caplog, tmp_path):
+    def refuse(_):
+        raise PermissionError("no right to delete")
+
+    monkeypatch.setattr(storage, "remove_folder", refuse)
+    with spill_folder(str(tmp_path), []) as folder:
+        pass
+    assert f"{folder} could not be removed, remove it by hand" in caplog.text
 
 
 def test_a_pipeline_reads_what_another_stage_laid_aside(monkeypatch, tmp_path):
