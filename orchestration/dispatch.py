@@ -4,7 +4,7 @@
                     │ ▲
      failed or its  ▼ │ alone on a worker, so that guilt is exact from here on
      worker died  suspects
-                    │ MAX_ATTEMPTS failures
+                    │ MAX_ATTEMPTS failures (of several conditions, each is tried for itself then)
                     ▼
                 quarantine ──▶ once more, without the guilty segments ──▶ done, or given up
 
@@ -21,19 +21,21 @@ from collections.abc import Iterable, Iterator, Sequence
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from orchestration.actors import SHARDS_IN_FLIGHT, ShardReport
+from orchestration.actors import SHARDS_IN_FLIGHT
 from orchestration.commits import shard_name
 from orchestration.quarantine import Quarantine
 from orchestration.shard_plan import Exclusion, ShardPlan, ShardTask, new_attempt
+from orchestration.shard_report import ShardReport
 from orchestration.stragglers import ShardTimes
 from orchestration.workers import (
     ActorHandle,
     Call,
     ObjectRef,
     Worker,
+    explain,
     raise_if_input,
 )
-from ser_model.schema import Reason, UnfinishedError
+from ser_model.schema import UnfinishedError
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +132,7 @@ class Dispatcher:
         ref = worker.actor.score_shard.remote(
             task.number,
             self._plan.shard(task.number),
-            task.condition,
+            task.conditions,
             new_attempt(),
             quarantine.excluded if quarantine else {},
         )
@@ -146,7 +148,7 @@ class Dispatcher:
             self._score(worker, task)
             return
         shard = self._plan.shard(task.number)
-        ref = worker.actor.try_segment.remote(shard, segment_id, task.condition)
+        ref = worker.actor.try_segment.remote(shard, segment_id, task.conditions)
         worker.calls[ref] = Call(
             task=task, submitted_s=time.monotonic(), alone=True, segment_id=segment_id
         )
@@ -158,13 +160,17 @@ class Dispatcher:
         num_calls = Counter(call.task for call in calls)
         overdue = {
             call.task: self._times.overdue(
-                now_s - call.submitted_s, self._plan.num_segments_of(call.task.number)
+                now_s - call.submitted_s, self._num_segments_of(call.task)
             )
             for call in calls
             if num_calls[call.task] == 1 and call.segment_id is None and call.task in self._open
         }
         task = max(overdue, key=overdue.__getitem__, default=None)
         return task if task is not None and overdue[task] >= 1 else None
+
+    def _num_segments_of(self, task: ShardTask) -> int:
+        """Return the segments of a task, once for each condition."""
+        return self._plan.num_segments_of(task.number) * len(task.conditions)
 
     def _calls(self) -> list[Call]:
         return [call for worker in self._workers for call in worker.calls.values()]
@@ -200,12 +206,12 @@ class Dispatcher:
                 raise UnfinishedError(f"{error.cause}: {RESUME}") from error
             # It may have left the device in a bad state, and what follows would fail by that.
             self._take_back(worker.restart())
-            self._fail(call, _explain(error))
+            self._fail(call, explain(error))
             return None
         except RayError as error:
             # Its other shards end likewise, each by itself.
             worker.mark_down()
-            self._fail(call, _explain(error))
+            self._fail(call, explain(error))
             return None
         if call.segment_id is not None:
             self._quarantines[call.task].acquit(call.segment_id)
@@ -214,7 +220,7 @@ class Dispatcher:
         now_s = time.monotonic()
         # Of shards that overlap on a worker, each is charged with the time since the last one.
         duration_s = now_s - max(call.submitted_s, worker.last_end_s)
-        self._times.add(duration_s, self._plan.num_segments_of(call.task.number))
+        self._times.add(duration_s, self._num_segments_of(call.task))
         worker.last_end_s = now_s
         if call.task not in self._open:
             return None  # another worker was faster
@@ -254,6 +260,8 @@ class Dispatcher:
         elif self._num_failures[task] < MAX_ATTEMPTS:
             logger.warning("%s failed: %s; trying it again, alone", name, why.detail)
             self._suspects.append(task)
+        elif len(task.conditions) > 1:
+            self._divide(task, why)
         else:
             quarantine = Quarantine(self._plan.shard(task.number).segment_ids)
             self._quarantines[task] = quarantine
@@ -262,6 +270,18 @@ class Dispatcher:
                 *(name, self._num_failures[task], why.detail, quarantine.num_segments),
             )
             self._suspects.append(task)
+
+    def _divide(self, task: ShardTask, why: Exclusion) -> None:
+        """Try each condition for itself: what is guilty under one may be scored under another."""
+        logger.warning(
+            "%s failed %d times (at last: %s); trying its %d conditions one by one",
+            *(shard_name(task.number), self._num_failures[task], why.detail, len(task.conditions)),
+        )
+        self._open.remove(task)
+        parts = task.by_condition()
+        self._open.update(parts)
+        self._num_failures.update(dict.fromkeys(parts, 0))  # suspects from the beginning
+        self._suspects.extend(parts)
 
     def _proceed(self, task: ShardTask) -> None:
         """Go on with a shard in quarantine before any other suspect."""
@@ -273,15 +293,3 @@ class Dispatcher:
                 ", ".join(quarantine.excluded) or "none",
             )
         self._suspects.appendleft(task)
-
-
-def _explain(error: RayError) -> Exclusion:
-    """Say what became of a call, in words that are the same each time: they may end in a row.
-
-    Also where it was a decoder that died, not the worker itself, a RayError is the cause.
-    """
-    cause = error.cause if isinstance(error, RayTaskError) else error
-    if isinstance(cause, RayError):
-        return Exclusion(reason=Reason.KILLED_WORKER, detail="its worker died")
-    first_line = str(cause).partition("\n")[0]
-    return Exclusion(reason=Reason.MODEL_FAILED, detail=f"{type(cause).__name__}: {first_line}")

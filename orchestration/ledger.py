@@ -9,6 +9,7 @@ A run is a folder, in any storage:
     commits/CONDITION/shard-00000.json              which attempt counts
     commits/CONDITION/rollup-UUID.parquet           copies of many such records (see `rollups`)
     commits.parquet                                 copies of all, at the end: what readers read
+    conditions/seed.json, noise.json                what conditions draw from (see `augmentation`)
 
 A worker writes its data under the name of its attempt, then tries to create the commit record. The
 storage lets exactly one of several attempts create it. Readers (see `committed`) follow commit
@@ -187,7 +188,7 @@ class Ledger:
 
         Args:
             num_segments_by_shard: how many segments each planned shard holds.
-            conditions: the conditions that each of them was scored under.
+            conditions: all conditions that each of them was scored under, also those of before.
             note: what run.json says besides, of how the run was made.
 
         Returns:
@@ -214,14 +215,19 @@ class Ledger:
             tables.append(self._roll_ups.table(condition))
         commits = pa.concat_tables(tables)
         self._check_counts(commits, num_segments_by_shard)
+        before, product = read_run(self.run_uri), self.identity.product
         run = {
-            **read_run(self.run_uri),
+            **before,
             **(note or {}),
             "status": "complete",
             "conditions": list(conditions),
-            "counts": count(commits, self.identity.product),
+            "counts": count(commits, product),
+            "counts_by_condition": {
+                condition: count(table, product)
+                for condition, table in zip(conditions, tables, strict=True)
+            },
             "content_sha256": combined_sha256(commits),
-            "commits_sha256": write_commits(self.run_uri, commits),
+            **write_commits(self.run_uri, commits, extends=before["status"] == "complete"),
         }
         storage.write_json(storage.join(self.run_uri, "run.json"), run)
         return run

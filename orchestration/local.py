@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 
-from orchestration.actors import SHARDS_IN_FLIGHT, ScoringActor, ShardReport
+from orchestration.actors import SHARDS_IN_FLIGHT, ScoringActor
 from orchestration.shard_plan import ShardPlan, ShardTask, new_attempt
+from orchestration.shard_report import ShardReport
 
 
 def score_here(
@@ -27,7 +28,7 @@ def score_here(
                 shard = plan.shard(task.number)
                 running.add(
                     calls.submit(
-                        actor.score_shard, task.number, shard, task.condition, new_attempt()
+                        actor.score_shard, task.number, shard, task.conditions, new_attempt()
                     )
                 )
             if not running:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import heapq
 import statistics
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from orchestration.augmentation import resolve_augmentation
 from orchestration.durations import measure_durations
 from orchestration.hardware import choose_hardware
 from orchestration.model_uris import resolve_model
@@ -31,8 +32,9 @@ class RunPlan:
     Attributes:
         source: what would be scored.
         model_uri: the model, pinned to a version.
+        conditions: that each segment would be scored under.
         num_segments: in the source.
-        audio_h: hours of audio that can be scored.
+        audio_h: hours of audio that can be scored, under each condition.
         audio_error_h: half the width of its 95 % interval; 0 where all lengths are known.
         num_headers: headers and shards that were opened to know them.
         num_unreadable: segments, of those looked at, without readable audio.
@@ -43,7 +45,8 @@ class RunPlan:
         dtype: what the arithmetic would run in.
         num_workers: that would score; each has a device (a GPU, or a core).
         num_workers_measured: that were measured at once; further ones are taken to be as fast.
-        times_real_time: seconds of audio that one worker scores in a second, beside the others.
+        times_real_time: seconds of audio that one worker scores in a second, beside the others;
+            every condition counts as long as the clean audio.
         relative_error: half the width of its 95 % interval, as a part of it.
         limited_by: what takes the time.
         num_sampled: segments that were scored to measure it.
@@ -56,6 +59,7 @@ class RunPlan:
 
     source: str
     model_uri: str
+    conditions: tuple[str, ...]
     num_segments: int
     audio_h: float
     audio_error_h: float
@@ -93,6 +97,9 @@ def plan_run(
     sample_s: float = SAMPLE_S,
     segments_per_shard: int = SEGMENTS_PER_SHARD,
     max_segment_s: float = MAX_SEGMENT_S,
+    conditions: Sequence[str] = (),
+    noise_uri: str | None = None,
+    seed: int = 0,
 ) -> RunPlan:
     """Tell what `scoring.score` with the same arguments would take.
 
@@ -109,6 +116,9 @@ def plan_run(
         sample_s: about how long to score, to measure the speed.
         segments_per_shard: as for `score`.
         max_segment_s: as for `score`.
+        conditions: likewise.
+        noise_uri: likewise.
+        seed: likewise.
 
     Raises:
         InputError: source, model or an option cannot be used, or nothing of the sample is audio.
@@ -129,6 +139,7 @@ def plan_run(
     )
     source = storage.absolute(source_uri)
     try:
+        augmentation = resolve_augmentation(conditions, noise_uri=noise_uri, seed=seed)
         model = resolve_model(model_uri)
         plan = plan_shards(
             source,
@@ -149,17 +160,22 @@ def plan_run(
             model=model,
             hardware=hardware,
             sample_s=sample_s,
+            augmentation=augmentation,
         )
     except OSError as error:
         raise UnfinishedError(f"{error}: run the same command again") from error
     worker_speed = measured.audio_s_per_s / measured.num_workers
     workers = min(max(hardware.num_workers, 1), plan.num_shards)
-    shards_s = (audio_s / worker_speed for audio_s in durations.of_shards(plan).tolist())
+    num_conditions = len(augmentation.names)
+    shards_s = (
+        audio_s * num_conditions / worker_speed for audio_s in durations.of_shards(plan).tolist()
+    )
     wall_h = (planned_s + measured.startup_s + makespan_s(shards_s, workers)) / 3600
     sizes = [plan.num_segments_of(number) for number in range(plan.num_shards)]
     return RunPlan(
         source=source_uri,
         model_uri=model.uri,
+        conditions=augmentation.names,
         num_segments=plan.num_segments,
         audio_h=durations.total_s / 3600,
         audio_error_h=durations.total_error_s / 3600,

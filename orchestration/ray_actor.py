@@ -6,11 +6,13 @@ import dataclasses
 import logging
 from collections.abc import Iterator, Mapping
 
-from orchestration.actors import ModelSource, ScoringActor, ShardReport
+from orchestration.actors import ModelSource, ScoringActor
+from orchestration.augmentation import CLEAN_ALONE, Augmentation
 from orchestration.commits import RunIdentity
 from orchestration.decoding import read_remotely
 from orchestration.logs import LogConfig, configure_logging
 from orchestration.shard_plan import Exclusion, SegmentAudio, Shard
+from orchestration.shard_report import ShardReport
 from orchestration.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
@@ -27,6 +29,7 @@ class RayScoringActor(ScoringActor):
         identity: RunIdentity,
         device: str,
         log_config: LogConfig,
+        augmentation: Augmentation = CLEAN_ALONE,
         num_decoders: int = 0,
     ) -> None:
         """Describe the work as to ScoringActor.
@@ -37,9 +40,16 @@ class RayScoringActor(ScoringActor):
             identity: likewise.
             device: likewise.
             log_config: how the driver logs.
+            augmentation: as ScoringActor takes it.
             num_decoders: parts of a shard that Ray tasks read at a time; 0 to read it here.
         """
-        super().__init__(model=model, run_uri=run_uri, identity=identity, device=device)
+        super().__init__(
+            model=model,
+            run_uri=run_uri,
+            identity=identity,
+            device=device,
+            augmentation=augmentation,
+        )
         version = identity.model_version
         fields = {"run": run_uri, "model_version": version}
         configure_logging(dataclasses.replace(log_config, fields=fields))
@@ -55,17 +65,18 @@ class RayScoringActor(ScoringActor):
         self,
         number: int,
         shard: Shard,
-        condition: str,
+        conditions: tuple[str, ...],
         attempt: str,
         excluded: Mapping[str, Exclusion] | None = None,
     ) -> ShardReport:
-        """Score one shard, count it, and write a line about it; see ScoringActor."""
-        report = super().score_shard(number, shard, condition, attempt, excluded)
+        """Score one shard, count it, and write a line about each condition; see ScoringActor."""
+        report = super().score_shard(number, shard, conditions, attempt, excluded)
         self._telemetry.record(report, attempt)
-        logger.info(
-            "scored %d segments, rejected %d",
-            report.commit.num_predictions,
-            report.commit.num_rejections,
-            extra={"shard": number, "condition": condition, "attempt": attempt},
-        )
+        for commit in report.commits:
+            logger.info(
+                "scored %d segments, rejected %d",
+                commit.num_predictions,
+                commit.num_rejections,
+                extra={"shard": number, "condition": commit.condition, "attempt": attempt},
+            )
         return report

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 
-from orchestration.shard_plan import SegmentAudio
+from orchestration.hearing import ConditionEnd, Heard
 from ser_model.audio import SAMPLING_RATE_HZ
 from ser_model.schema import SegmentError
 
@@ -33,15 +33,15 @@ class ReadAhead:
         """Make an empty queue that holds `max_s` seconds of audio."""
         self._max_samples = int(max_s * SAMPLING_RATE_HZ)
         self._num_samples = 0
-        self._items: deque[SegmentAudio] = deque()
+        self._items: deque[Heard] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._error: BaseException | None = None
         self._stopped = False
         self.starved_s = 0.0
 
-    def put(self, item: SegmentAudio) -> None:
-        """Add a segment; waits for room.
+    def put(self, item: Heard) -> None:
+        """Add a segment, or the end of a condition; waits for room.
 
         Raises:
             StoppedError: nobody will take it.
@@ -68,12 +68,12 @@ class ReadAhead:
             self._stopped = True
             self._changed.notify_all()
 
-    def __iter__(self) -> Iterator[SegmentAudio]:
+    def __iter__(self) -> Iterator[Heard]:
         """Yield what is put, until it is closed."""
         while (item := self._take()) is not None:
             yield item
 
-    def _take(self) -> SegmentAudio | None:
+    def _take(self) -> Heard | None:
         with self._changed:
             started = time.monotonic()
             self._changed.wait_for(lambda: self._stopped or self._items or self._closed)
@@ -90,6 +90,7 @@ class ReadAhead:
             return None
 
 
-def _num_samples(item: SegmentAudio) -> int:
-    _, audio = item
-    return 0 if isinstance(audio, SegmentError) else len(audio)
+def _num_samples(item: Heard) -> int:
+    if isinstance(item, ConditionEnd) or isinstance(item.audio, SegmentError):
+        return 0
+    return len(item.audio)

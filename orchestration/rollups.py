@@ -3,6 +3,7 @@
     commits/CONDITION/shard-00000.json ...    the records: they alone say what counts
     commits/CONDITION/rollup-UUID.parquet     copies of some of them, written as scoring goes on
     commits.parquet                           copies of all, written when the run is complete
+    commits-SHA256.parquet                    copies of all, written when it has more conditions
 
 A record never changes once it is there, so a copy is as good. A roll-up is written once, under a
 name that no other has: whoever dies beside it leaves a whole one or none, and two drivers at a time
@@ -137,12 +138,24 @@ class RollUps:
             raise RunError(f"{self._run_uri}: {what} is of another run; choose another --output")
 
 
-def write_commits(run_uri: str, commits: pa.Table) -> str:
-    """Write all records of a run into one file, and return its SHA-256 for run.json."""
+def write_commits(run_uri: str, commits: pa.Table, *, extends: bool = False) -> dict[str, str]:
+    """Write all records of a run into one file.
+
+    Args:
+        run_uri: folder of the run.
+        commits: rows of COMMITS.
+        extends: whether the run was complete before. Its readers need the file of before until
+            run.json names the new one, which gets another name for that reason.
+
+    Returns:
+        The file's name and SHA-256, for run.json.
+    """
     buffer = io.BytesIO()
     pq.write_table(commits, buffer, compression="zstd")
-    storage.write_atomic(storage.join(run_uri, COMMITS_FILE), buffer.getvalue())
-    return hashlib.sha256(buffer.getvalue()).hexdigest()
+    sha256 = hashlib.sha256(buffer.getvalue()).hexdigest()
+    file = f"commits-{sha256[:16]}.parquet" if extends else COMMITS_FILE
+    storage.write_atomic(storage.join(run_uri, file), buffer.getvalue())
+    return {"commits_file": file, "commits_sha256": sha256}
 
 
 def read_complete_commits(run_uri: str, run: Mapping[str, Any]) -> pa.Table:
@@ -160,7 +173,7 @@ def read_complete_commits(run_uri: str, run: Mapping[str, Any]) -> pa.Table:
         for condition in run["conditions"]:
             commits += read_commits(run_uri, condition, committed_shards(run_uri, condition))
         return commits_table(commits)
-    uri = storage.join(run_uri, COMMITS_FILE)
+    uri = storage.join(run_uri, run.get("commits_file", COMMITS_FILE))
     try:
         data = storage.read_bytes(uri)
     except FileNotFoundError as error:

@@ -10,22 +10,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestration.actors import ShardReport, StageTimes
-from orchestration.durations import planned_audio_s
+from orchestration.augmentation import CLEAN_ALONE, Augmentation, in_order, recorded
+from orchestration.durations import Seconds, planned_audio_s
 from orchestration.hardware import Hardware
 from orchestration.ledger import Ledger
 from orchestration.progress import Progress
 from orchestration.scoring_workers import ResolvedSource, start_workers
 from orchestration.segmenting import Segmenting, segmented_source
 from orchestration.shard_plan import ShardPlan, ShardTask
+from orchestration.shard_report import ShardReport, StageTimes
 from orchestration.stopping import sigterm_as_unfinished
 from ser_model.batch_runner import Workload
-from ser_model.schema import CLEAN, ConfigError, UnfinishedError
+from ser_model.schema import ConfigError, UnfinishedError
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class Job:
         model: what they go through.
         ledger: where the outcomes go.
         hardware: what it runs on.
+        augmentation: the conditions.
     """
 
     verb: str
@@ -47,6 +49,7 @@ class Job:
     model: ResolvedSource
     ledger: Ledger
     hardware: Hardware
+    augmentation: Augmentation = CLEAN_ALONE
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,9 +66,9 @@ class Totals:
 
     def add(self, report: ShardReport) -> None:
         """Add what became of a shard."""
-        self.num_segments += report.commit.num_segments
-        self.num_rejections += report.commit.num_rejections
-        self.audio_s += report.commit.audio_s
+        self.num_segments += report.num_segments
+        self.num_rejections += sum(commit.num_rejections for commit in report.commits)
+        self.audio_s += report.audio_s
         self.workload += report.workload
         self.times += report.times
 
@@ -149,40 +152,70 @@ def finish(job: Job, description: Mapping[str, object]) -> tuple[dict[str, Any],
     """
     totals = Totals()
     run = job.ledger.start(description)
-    if run["status"] == "complete":
+    is_extension, before = run["status"] == "complete", run.get("conditions", ())
+    if is_extension and set(job.augmentation.names) <= set(before):
         return run, totals
-    missing = sorted(set(range(job.plan.num_shards)) - job.ledger.committed(CLEAN))
-    tasks = [ShardTask(number=number, condition=CLEAN) for number in missing]
-    num_segments = sum(job.plan.num_segments_of(number) for number in missing)
-    if num_segments < job.plan.num_segments:
-        num_done = job.plan.num_segments - num_segments
-        logger.info("resuming: %d of %d segments are done", num_done, job.plan.num_segments)
+    job.augmentation.record(job.ledger.run_uri)
+    tasks = _missing(job)
     if tasks:
-        work_s = planned_audio_s(job.plan)
-        total_work_s = None if work_s is None else float(work_s[missing].sum())
-        with (
-            start_workers(
-                job.model,
-                job.ledger.run_uri,
-                job.ledger.identity,
-                job.hardware,
-                num_shards=len(tasks),
-            ) as workers,
-            Progress(job.verb, total=num_segments, total_work=total_work_s) as progress,
-        ):
-            started = time.monotonic()
-            for report in workers.score(job.plan, tasks):
-                job.ledger.note(report.commit)
-                totals.add(report)
-                progress.advance(
-                    report.commit.num_segments,
-                    work=0.0 if work_s is None else float(work_s[report.commit.shard]),
-                    rejected=totals.num_rejections,
-                    audio=f"{totals.audio_s / 3600:.2f} h",
-                    speed=f"{totals.audio_s / (time.monotonic() - started):.0f} x real time",
-                )
-            totals.scoring_s = time.monotonic() - started
-            totals.num_workers = workers.num_workers
+        _work(job, tasks, totals)
     num_segments_by_shard = [job.plan.num_segments_of(n) for n in range(job.plan.num_shards)]
-    note = {"speed": totals.speed()} if tasks else {}
-    return job.ledger.complete(num_segments_by_shard, [CLEAN], note=note), totals
+    names = in_order({*before, *job.augmentation.names})
+    note: dict[str, object] = {"speed": totals.speed()} if tasks else {}
+    if len(names) > 1:
+        note["augmentation"] = recorded(job.ledger.run_uri)
+    return job.ledger.complete(num_segments_by_shard, names, note=note), totals
+
+
+def _missing(job: Job) -> list[ShardTask]:
+    """Return what is not committed yet: shards, each with the conditions that it lacks."""
+    done = {name: job.ledger.committed(name) for name in job.augmentation.names}
+    lacking = (
+        (number, tuple(name for name, shards in done.items() if number not in shards))
+        for number in range(job.plan.num_shards)
+    )
+    return [ShardTask(number=number, conditions=names) for number, names in lacking if names]
+
+
+def _work(job: Job, tasks: list[ShardTask], totals: Totals) -> None:
+    """Let workers do the tasks, and show how it goes."""
+    num_segments = sum(_num_segments(job.plan, task) for task in tasks)
+    num_planned = job.plan.num_segments * len(job.augmentation.names)
+    if num_segments < num_planned:
+        logger.info("resuming: %d of %d segments are done", num_planned - num_segments, num_planned)
+    shards_s = planned_audio_s(job.plan)
+    work_s = None if shards_s is None else _by_task(shards_s, tasks)
+    with (
+        start_workers(
+            job.model,
+            job.ledger.run_uri,
+            job.ledger.identity,
+            job.hardware,
+            num_shards=len(tasks),
+            augmentation=job.augmentation,
+        ) as workers,
+        Progress(job.verb, total=num_segments, total_work=work_s) as progress,
+    ):
+        started = time.monotonic()
+        for report in workers.score(job.plan, tasks):
+            for commit in report.commits:
+                job.ledger.note(commit)
+            totals.add(report)
+            progress.advance(
+                report.num_segments,
+                work=0.0 if shards_s is None else shards_s[report.shard] * len(report.commits),
+                rejected=totals.num_rejections,
+                audio=f"{totals.audio_s / 3600:.2f} h",
+                speed=f"{totals.audio_s / (time.monotonic() - started):.0f} x real time",
+            )
+        totals.scoring_s = time.monotonic() - started
+        totals.num_workers = workers.num_workers
+
+
+def _num_segments(plan: ShardPlan, task: ShardTask) -> int:
+    return plan.num_segments_of(task.number) * len(task.conditions)
+
+
+def _by_task(shards_s: Seconds, tasks: Iterable[ShardTask]) -> float:
+    """Return the audio of tasks, each condition as long as the clean audio."""
+    return float(sum(shards_s[task.number] * len(task.conditions) for task in tasks))

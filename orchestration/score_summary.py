@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from orchestration.actors import StageTimes
+from orchestration.shard_report import StageTimes
 from ser_model.metrics.word_errors import WordErrors
 from ser_model.schema import TooManyRejectedError
 
@@ -62,10 +63,12 @@ class ScoreSummary(RunSummary):
     """The end of a run of predictions.
 
     Attributes:
-        num_predictions: segments with a score.
+        num_predictions: segments x conditions with a score.
+        counts_by_condition: for each condition what RunSummary counts of all.
     """
 
     num_predictions: int
+    counts_by_condition: Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +92,13 @@ def tell_speed(summary: RunSummary, verb: str) -> list[str]:
     if not summary.num_scored_now:
         return [f"nothing was left to {verb}: the run was complete"]
     times = summary.times
+    augmenting = f" and augmenting {times.augment_s:.0f}" if times.augment_s else ""
     return [
         f"{summary.num_scored_now} of them now, in {summary.wall_s:.0f} s: "
         f"{summary.times_real_time:.0f} x real time, {summary.padding_waste:.1%} padding",
         f"seconds of {summary.num_workers} workers: model {times.score_s:.0f}, reading "
-        f"{times.read_s:.0f} (waited for: {times.starved_s:.0f}), writing {times.write_s:.0f}; "
-        f"limited by {summary.limited_by}",
+        f"{times.read_s:.0f}{augmenting} (waited for: {times.starved_s:.0f}), writing "
+        f"{times.write_s:.0f}; limited by {summary.limited_by}",
     ]
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 
+from orchestration.augmentation import resolve_augmentation
 from orchestration.hardware import choose_hardware
 from orchestration.ledger import Ledger
 from orchestration.model_uris import ResolvedModel, resolve_model
@@ -51,8 +53,13 @@ def score(
     max_segment_s: float = MAX_SEGMENT_S,
     segmenting: Segmenting | None = None,
     transcripts_uri: str | None = None,
+    conditions: Sequence[str] = (),
+    noise_uri: str | None = None,
+    seed: int = 0,
 ) -> ScoreSummary:
     """Score a source; resumes a run that was cut short, and does nothing for a complete one.
+
+    A run that lacks a condition, complete or not, gets it; what it has is not scored again.
 
     Args:
         source_uri: what `plan_shards` takes.
@@ -73,6 +80,9 @@ def score(
         segmenting: how to cut the recordings of a manifest first; None for its own segments.
         transcripts_uri: run of `serval transcribe`, or table, whose transcripts stand in for the
             source's.
+        conditions: names of conditions and of sets to score under beside clean.
+        noise_uri: the noise folder of the conditions that need one.
+        seed: of all that is random in conditions.
 
     Raises:
         InputError: source, model or an option cannot be used, or `output` holds another run.
@@ -91,6 +101,7 @@ def score(
     )
     source, run_uri = storage.absolute(source_uri), storage.absolute(output)
     with resumable():
+        augmentation = resolve_augmentation(conditions, noise_uri=noise_uri, seed=seed)
         model = resolve_model(model_uri)
         if model.uri.startswith("random:"):
             logger.warning("!!! %s HAS RANDOM WEIGHTS: ITS SCORES MEAN NOTHING !!!", model.uri)
@@ -109,11 +120,21 @@ def score(
             check_transcripts(transcripts_uri or source, plan)
         identity = identify(model, plan, hardware, embeddings=embeddings)
         ledger = Ledger(run_uri, identity)
-        job = Job(verb="score", plan=plan, model=model, ledger=ledger, hardware=hardware)
+        job = Job(
+            verb="score",
+            plan=plan,
+            model=model,
+            ledger=ledger,
+            hardware=hardware,
+            augmentation=augmentation,
+        )
         run, totals = finish(
             job, {"source": source, "split": split, "transcripts": transcripts_uri}
         )
-    summary = ScoreSummary(**summary_fields(job, run, totals, output=output, started_s=started_s))
+    summary = ScoreSummary(
+        **summary_fields(job, run, totals, output=output, started_s=started_s),
+        counts_by_condition=run.get("counts_by_condition", {}),
+    )
     refuse_rejections(summary, max_rejected)
     return summary
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
-from orchestration.actors import ModelSource, ScoringActor, ShardReport
+from orchestration.actors import ModelSource, ScoringActor
+from orchestration.augmentation import CLEAN_ALONE, Augmentation
 from orchestration.commits import RunIdentity
 from orchestration.hardware import Hardware
 from orchestration.local import score_here
 from orchestration.shard_plan import ShardPlan, ShardTask
+from orchestration.shard_report import ShardReport
 from orchestration.tables import Product
 
 THREADS_PER_WORKER = 1
@@ -81,11 +83,12 @@ def start_workers(
     hardware: Hardware,
     *,
     num_shards: int,
+    augmentation: Augmentation = CLEAN_ALONE,
 ) -> Iterator[ScoringWorkers]:
     """Start workers, no more than there are shards; on leaving, end them.
 
     Raises:
-        InputError: the model cannot be loaded.
+        InputError: the model cannot be loaded, or a condition not made.
         UnfinishedError: a worker died before it was ready, or SIGTERM came.
     """
     arguments: dict[str, Any] = {
@@ -93,6 +96,7 @@ def start_workers(
         "run_uri": run_uri,
         "identity": identity,
         "device": hardware.device,
+        "augmentation": augmentation,
     }
     if hardware.workers is None:
         actor = ScoringActor(**arguments)

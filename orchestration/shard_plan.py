@@ -87,10 +87,14 @@ class TextShard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardTask:
-    """A shard that is to be scored under a condition."""
+    """A shard that is to be scored under some conditions, decoded once for all of them."""
 
     number: int
-    condition: str
+    conditions: tuple[str, ...]
+
+    def by_condition(self) -> list[Self]:
+        """Return a task for each of its conditions."""
+        return [replace(self, conditions=(condition,)) for condition in self.conditions]
 
 
 def new_attempt() -> str:

@@ -20,12 +20,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from orchestration.actors import ShardReport, StageTimes
+from orchestration.augmentation import CLEAN_ALONE, Augmentation
 from orchestration.durations import Durations
 from orchestration.hardware import Hardware, WorkerRange
 from orchestration.model_uris import ResolvedModel
 from orchestration.scoring_workers import Score, identify, start_workers
 from orchestration.shard_plan import ShardPlan, ShardTask
+from orchestration.shard_report import ShardReport, StageTimes
 from ser_model.schema import CLEAN, ManifestError
 
 WARM_UP_PIECES = 3
@@ -50,7 +51,7 @@ class Speed:
         audio_s_per_s: audio seconds scored in a second, by all of them.
         relative_error: half the width of its 95 % interval, as a part of it, by how much pieces
             differ; it knows nothing of what else the machine may do later.
-        num_segments: segments in the measured round.
+        num_segments: segments x conditions in the measured round.
         num_rejections_by_reason: those of them that were rejected.
         limited_by: what took the time: the model, reading audio, or writing and handing out.
     """
@@ -71,6 +72,7 @@ def measure_speed(
     model: ResolvedModel,
     hardware: Hardware,
     sample_s: float,
+    augmentation: Augmentation = CLEAN_ALONE,
     seed: int = 0,
 ) -> Speed:
     """Score pieces of a plan for some seconds, and tell how fast that was.
@@ -81,6 +83,7 @@ def measure_speed(
         model: what scores it.
         hardware: on what; without `workers`, one is measured in this process, without Ray.
         sample_s: about how long to score, beside starting up and warming up, > 0.
+        augmentation: the conditions; each piece is scored under all of them.
         seed: of the choice of pieces.
 
     Raises:
@@ -100,17 +103,18 @@ def measure_speed(
         identify(model, plan, hardware, embeddings=False),
         hardware,
         num_shards=plan.num_shards,
+        augmentation=augmentation,
     ) as workers:
         num_workers = workers.num_workers
         startup_s = time.monotonic() - started
-        pieces = _Pieces(plan, durations, seed)
+        pieces = _Pieces(plan, durations, augmentation.names, seed)
         measured = _measure(pieces, workers.score, num_workers, sample_s)
     return Speed(
         num_workers=num_workers,
         startup_s=startup_s,
         audio_s_per_s=measured.audio_s_per_s(num_workers),
         relative_error=measured.relative_error(),
-        num_segments=sum(report.commit.num_segments for report in measured.reports),
+        num_segments=sum(report.num_segments for report in measured.reports),
         num_rejections_by_reason=measured.num_rejections_by_reason(),
         limited_by=measured.limited_by(num_workers),
     )
@@ -119,8 +123,11 @@ def measure_speed(
 class _Pieces:
     """Beginnings of shards, as a plan that grows; each piece is scored once."""
 
-    def __init__(self, plan: ShardPlan, durations: Durations, seed: int) -> None:
+    def __init__(
+        self, plan: ShardPlan, durations: Durations, conditions: tuple[str, ...], seed: int
+    ) -> None:
         self._plan = plan
+        self._conditions = conditions
         num_segments = np.diff(plan.first_rows)
         mean_s = durations.of_shards(plan) / num_segments
         by_length = np.argsort(mean_s, kind="stable")
@@ -129,7 +136,8 @@ class _Pieces:
         offset = np.random.default_rng(seed).random()
         places = np.argsort((np.arange(plan.num_shards) * GOLDEN + offset) % 1.0)
         self._shards = itertools.cycle(by_length[np.argsort(places)].tolist())
-        self.mean_s = durations.mean_s
+        self.num_conditions = len(conditions)
+        self.mean_s = durations.mean_s * self.num_conditions
         self.most_segments = int(num_segments.max())
         self._tables: list[pa.Table] = []
 
@@ -145,7 +153,7 @@ class _Pieces:
             first_rows=np.cumsum([0, *(table.num_rows for table in self._tables)]).tolist(),
         )
         numbers = range(first, len(self._tables))
-        return plan, [ShardTask(number=number, condition=CLEAN) for number in numbers]
+        return plan, [ShardTask(number=number, conditions=self._conditions) for number in numbers]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,15 +170,15 @@ class _Round:
         are idle: on average the one makes up for the other.
         """
         first = num_workers - 1
-        audio_s = sum(report.commit.audio_s for report in self.reports[first + 1 :])
+        audio_s = sum(_planned_s(report) for report in self.reports[first + 1 :])
         return audio_s / max(self.at_s[-1] - self.at_s[first], 1e-6)
 
     def relative_error(self) -> float:
         """Return half the 95 % interval of the scoring thread's seconds for a second of audio."""
         costs = [
-            (report.times.score_s + report.times.starved_s) / report.commit.audio_s
+            (report.times.score_s + report.times.starved_s) / _planned_s(report)
             for report in self.reports
-            if report.commit.audio_s > 0
+            if _planned_s(report) > 0
         ]
         if len(costs) < 2:
             return math.inf
@@ -180,7 +188,7 @@ class _Round:
         """Count the rejections of the round."""
         counts: Counter[str] = Counter()
         for report in self.reports:
-            counts.update(report.commit.num_rejections_by_reason)
+            counts.update(report.num_rejections_by_reason)
         return dict(counts.most_common())
 
     def limited_by(self, num_workers: int) -> str:
@@ -189,9 +197,19 @@ class _Round:
         return times.limited_by(self.at_s[-1] * num_workers)
 
 
+def _planned_s(report: ShardReport) -> float:
+    """Return the audio of a piece as a plan counts it: as long under each condition as it is clean.
+
+    Some conditions make it shorter.
+    """
+    clean_s = sum(c.audio_s for c in report.commits if c.condition == CLEAN)
+    return clean_s * len(report.commits)
+
+
 def _measure(pieces: _Pieces, score: Score, num_workers: int, sample_s: float) -> _Round:
     """Score rounds of longer, then more pieces until one takes about `sample_s`; return that."""
-    num_pieces, num_segments = WARM_UP_PIECES, WARM_UP_SEGMENTS
+    num_pieces = WARM_UP_PIECES
+    num_segments = max(1, WARM_UP_SEGMENTS // pieces.num_conditions)
     for _ in range(MAX_ROUNDS):
         plan, tasks = pieces.take(num_pieces * num_workers, num_segments)
         measured = _score_round(plan, tasks, score)

@@ -15,7 +15,7 @@ from ser_model.audio import SAMPLING_RATE_HZ
 from ser_model.redaction import redact
 
 if TYPE_CHECKING:
-    from orchestration.actors import ShardReport
+    from orchestration.shard_report import ShardReport
 
 TAGS = ("run", "model_version", "device")
 
@@ -61,17 +61,18 @@ class Telemetry:
             attempt: its name; what is committed counts only where the commit is this attempt's, or
                 a shard that two workers scored would count twice. The time spent counts always.
         """
-        commit, times = report.commit, report.times
-        if commit.attempt == attempt:
-            _increase(self._segments, commit.num_segments)
-            _increase(self._audio, commit.audio_s)
-            for reason, number in commit.num_rejections_by_reason.items():
-                _increase(self._rejections, number, reason=reason)
-        workload = report.workload
+        for commit in report.commits:
+            if commit.attempt == attempt:
+                _increase(self._segments, commit.num_segments)
+                _increase(self._audio, commit.audio_s)
+                for reason, number in commit.num_rejections_by_reason.items():
+                    _increase(self._rejections, number, reason=reason)
+        workload, times = report.workload, report.times
         num_padding = workload.num_padded_samples - workload.num_samples
         _increase(self._padding, num_padding / SAMPLING_RATE_HZ)
         stages = {
             "read": times.read_s,
+            "augment": times.augment_s,
             "score": times.score_s,
             "starved": times.starved_s,
             "write": times.write_s,

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from orchestration.shard_plan import ShardTask
-from ser_model.schema import InputError
+from orchestration.shard_plan import Exclusion, ShardTask
+from ser_model.schema import InputError, Reason
 
 logger = logging.getLogger(__name__)
 
@@ -129,3 +129,15 @@ def raise_if_input(error: RayTaskError) -> None:
     """Raise what a worker raised, where it means that the input is broken."""
     if isinstance(error.cause, InputError):
         raise error.cause from error
+
+
+def explain(error: RayError) -> Exclusion:
+    """Say what became of a call, in words that are the same each time: they may end in a row.
+
+    Also where it was a decoder that died, not the worker itself, a RayError is the cause.
+    """
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    if isinstance(cause, RayError):
+        return Exclusion(reason=Reason.KILLED_WORKER, detail="its worker died")
+    first_line = str(cause).partition("\n")[0]
+    return Exclusion(reason=Reason.MODEL_FAILED, detail=f"{type(cause).__name__}: {first_line}")

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING
 
-from orchestration.commands.scoring_options import add_scoring_options
+from orchestration.commands.scoring_options import add_condition_options, add_scoring_options
 from orchestration.commands.summary import Summary
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ EXAMPLE = "serval plan manifest.csv --model models:/demo@champion --workers 4 --
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add_scoring_options(parser)
+    add_condition_options(parser)
     parser.add_argument(
         "--price-per-hour", type=float, metavar="X", help="of one device: a GPU, or a core"
     )
@@ -47,6 +48,9 @@ def run(args: argparse.Namespace) -> Summary:
         price_per_hour=args.price_per_hour,
         sample_s=args.sample_s,
         max_segment_s=args.max_segment,
+        conditions=args.condition,
+        noise_uri=args.noise,
+        seed=args.seed,
     )
     return Summary(text=_text(plan, args.price_per_hour), data=dataclasses.asdict(plan))
 
@@ -54,9 +58,10 @@ def run(args: argparse.Namespace) -> Summary:
 def _text(plan: RunPlan, price_per_hour: float | None) -> str:
     error = f" ± {plan.audio_error_h:.2f}" if plan.audio_error_h else ""
     fewest, median, most = plan.segments_per_shard
+    under = f", under each of {len(plan.conditions)} conditions" if len(plan.conditions) > 1 else ""
     lines = [
         f"audio    {plan.audio_h:.2f}{error} h in {plan.num_segments} segments "
-        f"({plan.num_headers} headers read)",
+        f"({plan.num_headers} headers read){under}",
         f"shards   {plan.num_shards} of {fewest} to {most} segments, median {median:g}",
         f"speed    {plan.times_real_time:.1f} x real time a worker (± {plan.relative_error:.0%}), "
         f"{plan.device}, {plan.dtype}; limited by {plan.limited_by}",

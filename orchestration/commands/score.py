@@ -7,6 +7,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from orchestration.commands.scoring_options import (
+    add_condition_options,
     add_run_options,
     add_scoring_options,
     add_transcripts_option,
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add_scoring_options(parser)
     add_run_options(parser)
+    add_condition_options(parser)
     add_transcripts_option(parser)
     parser.add_argument("--embeddings", action="store_true", help="keep the model's embeddings")
 
@@ -48,6 +50,9 @@ def run(args: argparse.Namespace) -> Summary:
         max_segment_s=args.max_segment,
         segmenting=segmenting_of(args),
         transcripts_uri=args.transcripts,
+        conditions=args.condition,
+        noise_uri=args.noise,
+        seed=args.seed,
     )
     data = {
         **dataclasses.asdict(summary),
@@ -60,9 +65,16 @@ def run(args: argparse.Namespace) -> Summary:
 def _text(summary: ScoreSummary) -> str:
     from orchestration.score_summary import tell_speed
 
+    by_condition = summary.counts_by_condition
+    under = f" under {len(by_condition)} conditions" if len(by_condition) > 1 else ""
     lines = [
         f"{summary.num_predictions} segments ({summary.audio_s / 3600:.2f} h of audio) scored with "
-        f"{summary.model_uri}, {summary.num_rejections} rejected"
+        f"{summary.model_uri}{under}, {summary.num_rejections} rejected"
     ]
     lines += [f"  {number} {reason}" for reason, number in summary.num_rejections_by_reason.items()]
+    if under:
+        lines += [
+            f"  {name}: {counts['num_predictions']} scored, {counts['num_rejections']} rejected"
+            for name, counts in by_condition.items()
+        ]
     return "\n".join([*lines, *tell_speed(summary, "score"), f"run: {summary.run}"])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ser_model.schema import MAX_SEGMENT_S
+from ser_model.schema import CLEAN, MAX_SEGMENT_S
 
 if TYPE_CHECKING:
     from orchestration.segmenting import Segmenting
@@ -74,6 +76,60 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         metavar="PART",
         help="exit with 3 if more than this part is rejected (default: %(default)s)",
     )
+
+
+def add_condition_options(parser: argparse.ArgumentParser) -> None:
+    """Add the conditions that segments are scored under beside clean."""
+    parser.add_argument(
+        "--condition",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="score under this condition too, or under each of this set; repeatable",
+    )
+    parser.add_argument(
+        "--noise", metavar="FOLDER", help="sounds for the conditions that mix some in"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of all that is random in conditions (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--list-conditions", action=_ListConditions, help="print sets and conditions, and end"
+    )
+
+
+class _ListConditions(argparse.Action):
+    """Prints what `--condition` takes, whatever else is given or missing."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:  # noqa: A002
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=help)
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,  # noqa: ARG002  argparse calls it so
+        values: object,  # noqa: ARG002
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        from ser_model.augment import SETS, named
+
+        lines: list[str] = []
+        for name in (CLEAN, *SETS):
+            lines += [f"{name}:"] if name in SETS else []
+            for condition in named([name]):
+                needs = [*condition.packages, *(["--noise"] if condition.needs_noise else [])]
+                told = f" (needs {', '.join(needs)})" if needs else ""
+                lines.append(f"  {condition.name:<23} {condition.description}{told}")
+        lines.append(
+            "packages come with pip install 'serval[augment]'; --noise FOLDER holds sounds, as "
+            "docs/conditions.md says"
+        )
+        sys.stdout.write("\n".join(lines) + "\n")
+        parser.exit()
 
 
 def add_transcripts_option(parser: argparse.ArgumentParser) -> None:

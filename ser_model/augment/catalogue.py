@@ -40,6 +40,21 @@ def conditions(names: Sequence[str], noise: NoiseFolder | None) -> tuple[Conditi
         >>> [condition.name for condition in conditions(["clean", "severity"], None)][:3]
         ['clean', 'white-noise-30db', 'white-noise-25db']
     """
+    found = named(names)
+    _check_packages(found)
+    _check_noise(found, noise)
+    return tuple(_bound(condition, noise) for condition in found)
+
+
+def named(names: Sequence[str]) -> tuple[Condition, ...]:
+    """Return what `names` mean as `conditions` does, to be looked at: whatever they need, or lack.
+
+    Raises:
+        ConfigError: a name is unknown.
+
+    >>> [condition.needs_noise for condition in named(["fade", "music-20db"])]
+    [False, True]
+    """
     chosen: dict[str, Condition] = {}
     for name in names:
         if name not in SETS and name not in _CONDITIONS:
@@ -48,10 +63,7 @@ def conditions(names: Sequence[str], noise: NoiseFolder | None) -> tuple[Conditi
                 f"{', '.join(_CONDITIONS)}"
             )
         chosen |= {member: _CONDITIONS[member] for member in SETS.get(name, (name,))}
-    found = tuple(chosen.values())
-    _check_packages(found)
-    _check_noise(found, noise)
-    return tuple(_bound(condition, noise) for condition in found)
+    return tuple(chosen.values())
 
 
 def known_names() -> tuple[str, ...]:

@@ -113,9 +113,9 @@ def actor(ledger: Ledger, identity: RunIdentity, model: MeanModelSource) -> Iter
 def test_each_segment_of_a_shard_is_predicted_or_rejected(
     actor: ScoringActor, ledger: Ledger
 ) -> None:
-    report = actor.score_shard(0, ListShard(AUDIO, IDS), CLEAN, "x")
-    assert (report.commit.num_predictions, report.commit.num_rejections) == (2, 2)
-    assert report.commit.audio_s == 1.5
+    report = actor.score_shard(0, ListShard(AUDIO, IDS), (CLEAN,), "x")
+    assert (report.commits[0].num_predictions, report.commits[0].num_rejections) == (2, 2)
+    assert report.commits[0].audio_s == 1.5
     ledger.complete([4], [CLEAN])
     committed = committed_files(ledger.run_uri)
     (predictions,) = (storage.read_table(uri).to_pylist() for uri in committed.predictions)
@@ -131,17 +131,17 @@ def test_each_segment_of_a_shard_is_predicted_or_rejected(
 
 
 def test_a_report_counts_its_own_shard_alone(actor: ScoringActor) -> None:
-    first = actor.score_shard(0, ListShard(AUDIO, IDS), CLEAN, "x")
-    second = actor.score_shard(1, ListShard(AUDIO, IDS), CLEAN, "x")
+    first = actor.score_shard(0, ListShard(AUDIO, IDS), (CLEAN,), "x")
+    second = actor.score_shard(1, ListShard(AUDIO, IDS), (CLEAN,), "x")
     assert first.workload == second.workload
     assert first.workload.num_samples == 24_000
 
 
 def test_a_late_attempt_reports_the_commit_that_counts(actor: ScoringActor) -> None:
-    first = actor.score_shard(0, ListShard(AUDIO, IDS), CLEAN, "first")
+    first = actor.score_shard(0, ListShard(AUDIO, IDS), (CLEAN,), "first")
     louder = [(id_, a if isinstance(a, SegmentError) else a * 2) for id_, a in AUDIO]
-    late = actor.score_shard(0, ListShard(louder, IDS), CLEAN, "late")
-    assert late.commit == first.commit
+    late = actor.score_shard(0, ListShard(louder, IDS), (CLEAN,), "late")
+    assert late.commits == first.commits
 
 
 @pytest.mark.parametrize("planned", [IDS[1:], [*IDS, "more"], [*IDS[1:], "other"]])
@@ -149,7 +149,7 @@ def test_a_shard_that_changed_after_planning_is_not_committed(
     actor: ScoringActor, ledger: Ledger, planned: list[str]
 ) -> None:
     with pytest.raises(RunError, match="changed"):
-        actor.score_shard(0, ListShard(AUDIO, planned), CLEAN, "x")
+        actor.score_shard(0, ListShard(AUDIO, planned), (CLEAN,), "x")
     assert ledger.committed(CLEAN) == set()
 
 
@@ -157,7 +157,7 @@ def test_a_shard_that_yields_a_segment_twice_is_not_committed(
     actor: ScoringActor, ledger: Ledger
 ) -> None:
     with pytest.raises(RunError, match="twice"):
-        actor.score_shard(0, ListShard([*AUDIO, AUDIO[0]], IDS), CLEAN, "x")
+        actor.score_shard(0, ListShard([*AUDIO, AUDIO[0]], IDS), (CLEAN,), "x")
     assert ledger.committed(CLEAN) == set()
 
 
@@ -165,7 +165,7 @@ def test_the_threads_are_those_of_the_run(actor: ScoringActor, model: MeanModelS
     num_threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        actor.score_shard(0, ListShard(AUDIO, IDS), CLEAN, "x")
+        actor.score_shard(0, ListShard(AUDIO, IDS), (CLEAN,), "x")
     finally:
         torch.set_num_threads(num_threads)
     assert model.model.num_threads == {1}
@@ -178,14 +178,14 @@ def test_calls_may_overlap_and_one_thread_alone_touches_the_model(
         reports = list(
             calls.map(
                 lambda number: actor.score_shard(
-                    number, ListShard(AUDIO, IDS), CLEAN, f"attempt-{number}"
+                    number, ListShard(AUDIO, IDS), (CLEAN,), f"attempt-{number}"
                 ),
                 range(6),
             )
         )
     assert {report.workload.num_samples for report in reports} == {24_000}
-    assert {report.commit.content_sha256 for report in reports} == {
-        reports[0].commit.content_sha256
+    assert {report.commits[0].content_sha256 for report in reports} == {
+        reports[0].commits[0].content_sha256
     }
     assert len(model.model.threads) == 1
 
@@ -207,23 +207,23 @@ def test_a_shard_is_read_while_another_is_scored(
 
     monkeypatch.setattr(MeanModel, "forward", wait_for_the_second)
     with ThreadPoolExecutor(2) as calls:
-        first = calls.submit(actor.score_shard, 0, ListShard(AUDIO, IDS), CLEAN, "first")
-        second = calls.submit(actor.score_shard, 1, LateShard(AUDIO, IDS), CLEAN, "second")
-        assert first.result().commit.num_segments == second.result().commit.num_segments == 4
+        first = calls.submit(actor.score_shard, 0, ListShard(AUDIO, IDS), (CLEAN,), "first")
+        second = calls.submit(actor.score_shard, 1, LateShard(AUDIO, IDS), (CLEAN,), "second")
+        assert first.result().num_segments == second.result().num_segments == 4
 
 
 def test_an_excluded_segment_is_rejected_unseen(actor: ScoringActor, ledger: Ledger) -> None:
     exclusion = Exclusion(reason=Reason.KILLED_WORKER, detail="its worker died twice")
-    report = actor.score_shard(0, ListShard(AUDIO, IDS), CLEAN, "x", {"half": exclusion})
+    report = actor.score_shard(0, ListShard(AUDIO, IDS), (CLEAN,), "x", {"half": exclusion})
     assert report.workload.num_samples == 8_000
-    assert report.commit.num_rejections_by_reason["killed_worker"] == 1
+    assert report.commits[0].num_rejections_by_reason["killed_worker"] == 1
     ledger.complete([4], [CLEAN])
 
 
 def test_a_segment_that_is_tried_leaves_nothing(
     actor: ScoringActor, ledger: Ledger, model: MeanModelSource
 ) -> None:
-    actor.try_segment(ListShard(AUDIO, IDS), "half", CLEAN)
+    actor.try_segment(ListShard(AUDIO, IDS), "half", (CLEAN,))
     assert model.model.threads
     assert storage.list_files(ledger.run_uri) == ["run.json"]
 
@@ -236,9 +236,9 @@ class BrokenShard(ListShard):
 
 def test_what_reading_raises_ends_the_call(actor: ScoringActor, ledger: Ledger) -> None:
     with pytest.raises(OSError, match="the store is gone"):
-        actor.score_shard(0, BrokenShard(AUDIO, IDS), CLEAN, "x")
+        actor.score_shard(0, BrokenShard(AUDIO, IDS), (CLEAN,), "x")
     assert ledger.committed(CLEAN) == set()
-    assert actor.score_shard(0, ListShard(AUDIO, IDS), CLEAN, "y").commit.num_segments == 4
+    assert actor.score_shard(0, ListShard(AUDIO, IDS), (CLEAN,), "y").commits[0].num_segments == 4
 
 
 def test_what_the_model_raises_ends_the_call_also_while_the_queue_is_full(
@@ -251,7 +251,7 @@ def test_what_the_model_raises_ends_the_call_also_while_the_queue_is_full(
     ten_s = np.zeros(160_000, np.float32)
     many: list[SegmentAudio] = [(f"{number:04d}", ten_s) for number in range(500)]
     with pytest.raises(KeyError, match="broken model"):
-        actor.score_shard(0, ListShard(many, [i for i, _ in many]), CLEAN, "x")
+        actor.score_shard(0, ListShard(many, [i for i, _ in many]), (CLEAN,), "x")
 
 
 def test_a_stopped_worker_lets_its_shard_go(actor: ScoringActor, ledger: Ledger) -> None:
@@ -264,7 +264,7 @@ def test_a_stopped_worker_lets_its_shard_go(actor: ScoringActor, ledger: Ledger)
             assert stopped.wait(60)
 
     with ThreadPoolExecutor(1) as calls:
-        call = calls.submit(actor.score_shard, 0, SlowShard(AUDIO, IDS), CLEAN, "x")
+        call = calls.submit(actor.score_shard, 0, SlowShard(AUDIO, IDS), (CLEAN,), "x")
         assert is_read.wait(60)
         actor.stop()
         stopped.set()

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from ser_model.schema import CLEAN, ModelError, UnfinishedError
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 NUM_SHARDS = 6
-TASKS = [ShardTask(number=number, condition=CLEAN) for number in range(NUM_SHARDS)]
+TASKS = [ShardTask(number=number, conditions=(CLEAN,)) for number in range(NUM_SHARDS)]
 ALL = list(range(NUM_SHARDS))
 
 
@@ -65,26 +65,33 @@ class FakeActor:
         self,
         number: int,
         shard: FakeShard,
-        condition: str,
+        conditions: tuple[str, ...],
         attempt: str,
         excluded: Mapping[str, Exclusion],
     ) -> int:
         with (self.folder / f"{number}.log").open("a") as log:
-            log.write(f"{attempt} {','.join(f'{k}:{v.reason}' for k, v in excluded.items())}\n")
+            told = ",".join(f"{k}:{v.reason}" for k, v in excluded.items())
+            log.write(f"{attempt} {told}{_shown(conditions)}\n")
         for segment_id in shard.segment_ids:
             if segment_id not in excluded:
-                self.begin(segment_id)
+                self.begin(segment_id, conditions)
         return number
 
-    def try_segment(self, shard: FakeShard, segment_id: str, condition: str) -> None:
+    def try_segment(self, shard: FakeShard, segment_id: str, conditions: tuple[str, ...]) -> None:
         with (self.folder / f"{shard.number}.log").open("a") as log:
-            log.write(f"alone {segment_id}\n")
-        self.begin(segment_id)
+            log.write(f"alone {segment_id}{_shown(conditions)}\n")
+        self.begin(segment_id, conditions)
 
-    def begin(self, segment_id: str) -> None:
+    def begin(self, segment_id: str, conditions: tuple[str, ...]) -> None:
         (self.folder / f"{segment_id}.{time.monotonic_ns()}").touch()
         num_times = len(list(self.folder.glob(f"{segment_id}.*")))
         self.misbehave(segment_id, num_times, self.folder)
+        if "deadly" in conditions and segment_id == "2-b":
+            os._exit(1)
+
+
+def _shown(conditions: tuple[str, ...]) -> str:
+    return "" if conditions == (CLEAN,) else f" under {'+'.join(conditions)}"
 
 
 def behave(segment_id: str, num_times: int, folder: Path) -> None:
@@ -150,13 +157,16 @@ def run_tasks(
     actors = []
 
     def run(
-        misbehave: Misbehave, num_actors: int = 1, actor_class: type[FakeActor] = FakeActor
+        misbehave: Misbehave,
+        num_actors: int = 1,
+        actor_class: type[FakeActor] = FakeActor,
+        tasks: Sequence[ShardTask] = TASKS,
     ) -> Iterator[int]:
         remote = ray.remote(num_cpus=0, max_restarts=-1, max_concurrency=SHARDS_IN_FLIGHT)(
             actor_class
         )
         actors.extend(remote.remote(str(tmp_path), misbehave) for _ in range(num_actors))
-        yield from Dispatcher(actors, PLAN).run(TASKS)
+        yield from Dispatcher(actors, PLAN).run(tasks)
 
     yield run
     for actor in actors:
@@ -208,6 +218,27 @@ def test_a_segment_that_kills_its_worker_is_excluded_and_its_neighbours_are_blam
     assert "shard-00002 failed 3 times (at last: its worker died); trying its 3" in caplog.text
     assert "segment '2-b' failed alone: its worker died; 1 segments left to try" in caplog.text
     assert "shard-00002: all segments tried, 1 of 3 excluded (2-b)" in caplog.text
+
+
+def test_of_a_shard_that_kills_under_one_condition_the_others_are_scored_whole(
+    run_tasks: RunTasks, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    conditions = (CLEAN, "deadly", "fade")
+    tasks = [ShardTask(number=number, conditions=conditions) for number in (1, 2)]
+    assert sorted(run_tasks(behave, tasks=tasks)) == [1, 2, 2, 2]
+    assert "shard-00002 failed 3 times (at last: its worker died); trying its 3 cond" in caplog.text
+    under = " under deadly"
+    assert log(tmp_path, 2) == [
+        *[" under clean+deadly+fade"] * MAX_ATTEMPTS,
+        "",
+        under,
+        " under fade",
+        *[under] * (MAX_ATTEMPTS - 1),
+        f"alone 2-a{under}",
+        *[f"alone 2-b{under}"] * MAX_TRIES,
+        f"alone 2-c{under}",
+        f"2-b:killed_worker{under}",
+    ]
 
 
 def test_a_shard_of_innocent_segments_is_tried_once_more_and_given_up(

@@ -8,17 +8,17 @@ import pyarrow as pa
 import pytest
 
 from orchestration import planning
-from orchestration.actors import ShardReport, StageTimes
 from orchestration.cli import main
 from orchestration.commits import Commit
 from orchestration.durations import measure_durations
 from orchestration.planning import RunPlan, makespan_s, plan_run
 from orchestration.scoring import score
+from orchestration.shard_report import ShardReport, StageTimes
 from orchestration.shards import plan_shards
 from orchestration.speed import _measure, _Pieces
 from ser_model.batch_runner import Workload
 from ser_model.manifest import write_manifest
-from ser_model.schema import ConfigError, ManifestError, ModelError
+from ser_model.schema import CLEAN, ConfigError, ManifestError, ModelError
 
 MODEL = "random:demo?seed=0"
 
@@ -70,6 +70,16 @@ def test_a_plan_counts_what_a_run_counts_and_leaves_nothing(manifest: str, tmp_p
     assert plan.cost == pytest.approx(3 * plan.device_h)
 
 
+def test_every_condition_counts(manifest: str) -> None:
+    plan = plan_manifest(manifest, conditions=["fade", "playback-1.25x"])
+    assert plan.conditions == (CLEAN, "fade", "playback-1.25x")
+    assert plan.audio_h * 3600 == pytest.approx(11)
+    scoring_s = plan.wall_h * 3600 - plan.startup_s
+    assert scoring_s == pytest.approx(3 * 11 / plan.times_real_time)
+    with pytest.raises(ConfigError, match="no noise folder"):
+        plan_manifest(manifest, conditions=["wagner"])
+
+
 def test_workers_on_ray_are_measured_together(manifest: str, ray_cluster: None) -> None:
     plan = plan_manifest(manifest, local=False, num_workers=2)
     assert (plan.num_workers, plan.num_workers_measured) == (2, 2)
@@ -106,6 +116,9 @@ def test_the_last_shards_are_part_of_the_time() -> None:
     assert makespan_s([], 2) == 0.0
 
 
+CONDITIONS = (CLEAN, "playback-1.25x", "fade")
+
+
 class ClockedWorkers:
     """Workers that take turns: each piece takes a fixed time, by a clock that stands still else."""
 
@@ -118,35 +131,44 @@ class ClockedWorkers:
         self.sizes.append([plan.num_segments_of(task.number) for task in tasks])
         for place, task in enumerate(tasks):
             num_segments = plan.num_segments_of(task.number)
-            took_s = num_segments / self._audio_s_per_s  # segments of one second
+            # Segments of one second, and so they count under each condition.
+            took_s = num_segments * len(task.conditions) / self._audio_s_per_s
             if place % self._num_workers == 0:
                 self.now_s += took_s
-            yield report(num_segments, took_s)
+            yield report(num_segments, task.conditions, took_s)
 
 
-def report(num_segments: int, took_s: float) -> ShardReport:
+def report(num_segments: int, conditions: tuple[str, ...], took_s: float) -> ShardReport:
     return ShardReport(
-        commit=Commit(
-            condition="clean",
-            shard=0,
-            attempt="a",
-            identity_sha256="",
-            predictions_file=None,
-            rejections_file=None,
-            num_predictions=num_segments,
-            num_rejections=0,
-            num_rejections_by_reason={},
-            audio_s=float(num_segments),
-            content_sha256="",
+        commits=tuple(
+            Commit(
+                condition=condition,
+                shard=0,
+                attempt="a",
+                identity_sha256="",
+                predictions_file=None,
+                rejections_file=None,
+                num_predictions=num_segments,
+                num_rejections=0,
+                num_rejections_by_reason={},
+                audio_s=num_segments / (1.25 if condition == "playback-1.25x" else 1.0),
+                content_sha256="",
+            )
+            for condition in conditions
         ),
         workload=Workload(),
         times=StageTimes(score_s=took_s),
     )
 
 
+@pytest.mark.parametrize("num_conditions", [1, 3])
 @pytest.mark.parametrize(("num_workers", "audio_s_per_s"), [(1, 4.0), (2, 40.0), (3, 20_000.0)])
 def test_rounds_grow_until_they_take_the_time_and_give_the_speed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_workers: int, audio_s_per_s: float
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    num_workers: int,
+    audio_s_per_s: float,
+    num_conditions: int,
 ) -> None:
     rows = {
         "segment_id": [str(n) for n in range(1000)],
@@ -158,7 +180,7 @@ def test_rounds_grow_until_they_take_the_time_and_give_the_speed(
     plan = plan_shards(str(tmp_path / "m.parquet"), segments_per_shard=100)
     workers = ClockedWorkers(num_workers, audio_s_per_s)
     monkeypatch.setattr("orchestration.speed.time.monotonic", lambda: workers.now_s)
-    pieces = _Pieces(plan, measure_durations(plan), seed=0)
+    pieces = _Pieces(plan, measure_durations(plan), CONDITIONS[:num_conditions], seed=0)
     measured = _measure(pieces, workers.score, num_workers, sample_s=10.0)
     assert measured.audio_s_per_s(num_workers) == pytest.approx(num_workers * audio_s_per_s)
     assert 5.0 <= measured.at_s[-1] <= 20.0
@@ -178,7 +200,7 @@ def test_pieces_come_from_shards_of_all_lengths(tmp_path: Path) -> None:
     write_manifest(str(tmp_path / "m.parquet"), pa.Table.from_pylist(rows))
     plan = plan_shards(str(tmp_path / "m.parquet"), segments_per_shard=5)
     for seed in range(5):
-        pieces = _Pieces(plan, measure_durations(plan), seed)
+        pieces = _Pieces(plan, measure_durations(plan), (CLEAN,), seed)
         sample, tasks = pieces.take(8, 3)
         assert [task.number for task in tasks] == list(range(8))
         assert sample.num_segments == 24

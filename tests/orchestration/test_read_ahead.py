@@ -5,17 +5,22 @@ import threading
 import numpy as np
 import pytest
 
+from orchestration.hearing import ConditionAudio, ConditionEnd
 from orchestration.read_ahead import ReadAhead, StoppedError
 from ser_model.schema import Reason, SegmentError, Stage
 
 SECOND = np.zeros(16_000, np.float32)
 
 
+def heard(segment_id: str, audio: np.ndarray | SegmentError = SECOND) -> ConditionAudio:
+    return ConditionAudio(condition="clean", window=0, segment_id=segment_id, audio=audio)
+
+
 def feed(queue: ReadAhead, num_segments: int, put: list[int]) -> threading.Thread:
     def run() -> None:
         try:
             for number in range(num_segments):
-                queue.put((str(number), SECOND))
+                queue.put(heard(str(number)))
                 put.append(number)
             queue.close()
         except StoppedError:
@@ -29,7 +34,7 @@ def feed(queue: ReadAhead, num_segments: int, put: list[int]) -> threading.Threa
 def test_all_that_is_put_comes_out_in_its_order() -> None:
     queue, put = ReadAhead(max_s=3.0), []
     thread = feed(queue, 100, put)
-    assert [segment_id for segment_id, _ in queue] == [str(number) for number in range(100)]
+    assert [item.segment_id for item in queue] == [str(number) for number in range(100)]
     thread.join()
 
 
@@ -46,25 +51,26 @@ def test_the_reader_waits_where_it_is_full() -> None:
 
 def test_one_segment_has_room_however_long_it_is() -> None:
     queue = ReadAhead(max_s=0.5)
-    queue.put(("long", SECOND))
+    queue.put(heard("long"))
     queue.close()
-    assert [segment_id for segment_id, _ in queue] == ["long"]
+    assert [item.segment_id for item in queue] == ["long"]
 
 
-def test_errors_of_segments_take_no_room() -> None:
+def test_errors_of_segments_and_ends_of_conditions_take_no_room() -> None:
     queue = ReadAhead(max_s=1.0)
     for number in range(1000):
-        queue.put((str(number), SegmentError(Stage.READ, Reason.NOT_AUDIO, "")))
+        queue.put(heard(str(number), SegmentError(Stage.READ, Reason.NOT_AUDIO, "")))
+        queue.put(ConditionEnd(condition="clean"))
     queue.close()
-    assert len(list(queue)) == 1000
+    assert len(list(queue)) == 2000
 
 
 def test_an_error_of_the_reader_comes_behind_what_was_read() -> None:
     queue = ReadAhead()
-    queue.put(("first", SECOND))
+    queue.put(heard("first"))
     queue.close(OSError("gone"))
     taken = iter(queue)
-    assert next(taken)[0] == "first"
+    assert next(taken).segment_id == "first"
     with pytest.raises(OSError, match="gone"):
         next(taken)
 

@@ -15,7 +15,7 @@ import ray
 import torch
 
 from orchestration import dispatch, quarantine, stragglers, workers
-from orchestration.actors import ScoringActor, ShardReport
+from orchestration.actors import ScoringActor
 from orchestration.cluster import start_actors
 from orchestration.commits import RunIdentity
 from orchestration.committed import committed_files, content_hash
@@ -24,6 +24,7 @@ from orchestration.hardware import WorkerRange
 from orchestration.ledger import Ledger
 from orchestration.local import score_here
 from orchestration.shard_plan import SegmentAudio, ShardPlan, ShardTask
+from orchestration.shard_report import ShardReport
 from ser_model import storage
 from ser_model.models.base import ModelOutput
 from ser_model.schema import CLEAN, DIMENSIONS
@@ -33,7 +34,7 @@ ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 NUM_SHARDS, SEGMENTS_PER_SHARD = 8, 3
 NUM_SEGMENTS = NUM_SHARDS * SEGMENTS_PER_SHARD
-TASKS = [ShardTask(number=number, condition=CLEAN) for number in range(NUM_SHARDS)]
+TASKS = [ShardTask(number=number, conditions=(CLEAN,)) for number in range(NUM_SHARDS)]
 DEADLY, SLOW = 0.9, 0.8
 
 
@@ -166,7 +167,7 @@ def test_a_straggler_changes_no_row_and_counts_once(tmp_path: Path) -> None:
     (hedged.folder / "ended").touch()
     (clean.folder / "slow").touch()
     clean.score_here()
-    assert sorted(report.commit.shard for report in reports) == list(range(NUM_SHARDS))
+    assert sorted(report.shard for report in reports) == list(range(NUM_SHARDS))
     assert hedged.complete() == clean.complete()
 
 

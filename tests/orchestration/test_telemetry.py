@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from orchestration import telemetry
-from orchestration.actors import ShardReport, StageTimes
 from orchestration.commits import Commit
+from orchestration.shard_report import ShardReport, StageTimes
 from orchestration.telemetry import Telemetry
 from ser_model.batch_runner import Workload
 from ser_model.manifest import write_manifest
@@ -51,18 +51,20 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counts]:
 
 def report(attempt: str = "a") -> ShardReport:
     return ShardReport(
-        commit=Commit(
-            condition="clean",
-            shard=3,
-            attempt=attempt,
-            identity_sha256="x",
-            predictions_file="p",
-            rejections_file="r",
-            num_predictions=5,
-            num_rejections=3,
-            num_rejections_by_reason={"too_short": 2, "truncated": 1},
-            audio_s=12.5,
-            content_sha256="y",
+        commits=(
+            Commit(
+                condition="clean",
+                shard=3,
+                attempt=attempt,
+                identity_sha256="x",
+                predictions_file="p",
+                rejections_file="r",
+                num_predictions=5,
+                num_rejections=3,
+                num_rejections_by_reason={"too_short": 2, "truncated": 1},
+                audio_s=12.5,
+                content_sha256="y",
+            ),
         ),
         workload=Workload(num_samples=16_000, num_padded_samples=24_000),
         times=StageTimes(read_s=1.0, score_s=2.0, starved_s=0.5, write_s=0.0),
@@ -130,7 +132,7 @@ identity = RunIdentity(
 )
 arguments = {"model": model, "run_uri": sys.argv[2], "identity": identity, "device": "cpu"}
 with start_actors(arguments, WorkerRange(minimum=1, maximum=1), "cpu") as ((actor,), _):
-    ray.get(actor.score_shard.remote(0, plan.shard(0), "clean", "attempt"))
+    ray.get(actor.score_shard.remote(0, plan.shard(0), ("clean",), "attempt"))
     lines, end = [], time.monotonic() + 60
     while len(lines) < 2 and time.monotonic() < end:
         time.sleep(0.2)
