@@ -74,7 +74,7 @@ def test_a_job_server_runs_the_audit_to_the_same_bytes(tmp_path: Path) -> None:
     audit_runs([predictions], metadata, str(tmp_path / "here"), num_replicates=50)
     command = [sys.executable, "-m", "apache_beam.runners.portability.local_job_service_main"]
     command += ["--port_file", str(tmp_path / "port"), "--port", "0"]
-    server = subprocess.Popen(command)  # noqa: S603  Beam's own
+    server = subprocess.Popen(command)
     try:
         while not (tmp_path / "port").exists() and server.poll() is None:
             time.sleep(0.1)
