@@ -168,6 +168,7 @@ def _build(
         "shared_cells": gathered[SHARED],
         "shared": shared,
         "sides": sides,
+        "joined": join.joined,
     } | ComparePairs(config)
     speakers = (
         totals[WHOLE_SPEAKERS]

@@ -45,6 +45,9 @@ SIMULATED_RECORDING_CONDITION = {
     "Simulated Room": ("room-office", "room-booth"),
 }
 
+REFERENCES = dict([*RECORDING_CONDITION.values(), *SIMULATED_RECORDING_CONDITION.values()])
+"""Conditions that are not compared with clean audio alone, and with what."""
+
 WITH_CHANGE = (
     # family, conditions, smallest change of CCC and of UAR, smallest share of the unchanged
     ("robustness background noise", BACKGROUND_NOISE, -0.05, -0.05, 0.9),

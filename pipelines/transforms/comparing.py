@@ -12,7 +12,7 @@ gaps say so in the place of numbers, and their counts stay, so that slices add u
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import reduce
 from typing import Any
@@ -68,12 +68,13 @@ def compare_slices(
     head = dict(zip(names, key, strict=True))
     found = [row for one in compared.slices for row in slice_rows(one, config.minimums)]
     if config.is_compared(head["slice_by"]):
-        found += _gaps_between(compared, config.minimums)
+        found += gaps_between(compared, config.minimums)
     rows = [{**head, **row} for row in found]
     yield key[:2], pa.RecordBatch.from_pylist(rows, schema=STATISTICS)
 
 
-def _gaps_between(compared: ComparedSlices, minimums: Minimums) -> Iterator[dict[str, Any]]:
+def gaps_between(compared: ComparedSlices, minimums: Minimums) -> Iterator[dict[str, Any]]:
+    """Yield the gaps between slices by the same columns; those that lack a value take no part."""
     slices = [one for one in compared.slices if not is_missing_slice(one.name)]
     for first, second in pairs_to_compare(slices):
         yield from gap_rows(first, second, compared.num_speakers, minimums)
@@ -83,6 +84,11 @@ def pairs_to_compare(slices: list[Slice]) -> Iterator[tuple[Slice, Slice]]:
     """Yield the pairs whose gaps are reported; `slices` are in alphabetical order."""
     if len(slices) <= MAX_SLICES_IN_PAIRS:
         yield from itertools.combinations(slices, 2)
+    yield from rests_of(slices)
+
+
+def rests_of(slices: Sequence[Slice]) -> Iterator[tuple[Slice, Slice]]:
+    """Yield each slice with all others as one, which is called "rest"; nothing of one or two."""
     if len(slices) > 2:
         for one in slices:
             others = (other for other in slices if other is not one)

@@ -2,7 +2,10 @@
 
     predictions -- every model and condition --+
     joined -- share_segments --+               |
-    cells ---------------- separate_shared -- bootstrap -- slice_values -- compare_pairs -- correct
+    cells ---------------- separate_shared -- bootstrap -- slice_values -- compare_pairs ----+
+                                                                               |             |
+                                                             compare_changes --+----------correct
+    joined -- sum_up_shifts -- compare_shifts ----------------------------------------------+
 
 Sides and marks are few, and travel as side inputs; what is compared travels as arrays of replicates
 of a few metrics, not as sums.
@@ -23,7 +26,10 @@ from pipelines.transforms.bootstrapping import (
     WHOLE_SPEAKERS,
     bootstrap_speakers,
 )
+from pipelines.transforms.break_points import with_break_points
+from pipelines.transforms.change_gaps import compare_changes
 from pipelines.transforms.pairing import (
+    CHANGES,
     compare_pairs,
     correct_family,
     slice_values,
@@ -37,6 +43,7 @@ from pipelines.transforms.sharing import (
     share_segments,
     sides_of,
 )
+from pipelines.transforms.shifting import compare_shifts, sum_up_shifts
 from pipelines.transforms.slices import MergeParts
 
 
@@ -73,7 +80,7 @@ class GatherCells(beam.PTransform[Any, Any]):
 
 
 class ComparePairs(beam.PTransform[Any, Any]):
-    """Compares sides; takes "slices", "shared_cells", "shared" and "sides"."""
+    """Compares sides; takes "slices", "shared_cells", "shared", "sides" and "joined"."""
 
     def __init__(self, config: AuditConfig) -> None:
         """Compare as configured."""
@@ -97,12 +104,31 @@ class ComparePairs(beam.PTransform[Any, Any]):
             totals | f"ValuesOf{name}" >> beam.FlatMap(slice_values, sides, self._config)
             for name, totals in (("Sides", inputs["slices"]), ("Shared", shared_totals))
         ]
-        corrected: PCollection[Any] = (
+        compared = (
             values
             | "AllValues" >> beam.Flatten()
             | "GatherValues" >> beam.GroupByKey()
-            | "ComparePairs" >> beam.FlatMap(compare_pairs, sides, AsList(unshared))
+            | "ComparePairs"
+            >> beam.FlatMap(compare_pairs, sides, AsList(unshared), self._config).with_outputs(
+                CHANGES, main="rows"
+            )
+        )
+        change_gaps = (
+            compared[CHANGES]
+            | "GatherChanges" >> beam.GroupByKey()
+            | "CompareChanges" >> beam.FlatMap(compare_changes)
+        )
+        shifts = (
+            inputs["joined"]
+            | "SumUpShifts" >> beam.FlatMap(sum_up_shifts, sides)
+            | "GatherShifts" >> beam.GroupByKey()
+            | "CompareShifts" >> beam.Map(compare_shifts, self._config)
+        )
+        corrected: PCollection[Any] = (
+            (compared.rows, change_gaps, shifts)
+            | "AllComparisons" >> beam.Flatten()
             | "GatherComparisons" >> beam.GroupByKey()
             | "CorrectComparisons" >> beam.Map(correct_family)
+            | "FindBreakPoints" >> beam.Map(with_break_points)
         )
         return corrected

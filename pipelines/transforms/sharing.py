@@ -136,7 +136,7 @@ def share_segments(
     pairs = pairs_of(sides)
     if not pairs:
         return
-    present = _split_sides(joined)
+    present = split_sides(joined)
     for pair in pairs:
         unshared, tables = _restrict(pair, present.get(pair.first), present.get(pair.second))
         for target in unshared:
@@ -189,7 +189,7 @@ def _cells_that_agree(
             yield to_batch(_called(rows, pair.label(number)))
 
 
-def _split_sides(joined: pa.Table) -> dict[Side, pa.Table]:
+def split_sides(joined: pa.Table) -> dict[Side, pa.Table]:
     """Cut the joined segments, which are in the order of model and condition."""
     first_rows, groups = group_rows(joined, ("model_version", "condition"))
     sizes = np.bincount(groups).tolist()
@@ -208,7 +208,7 @@ def _restrict(
     if first is None or second is None:
         alone = first if first is not None else second
         return [] if alone is None else [t for t in TARGETS if _scored(alone, t).any()], []
-    at = _where(array(first, "segment_id"), array(second, "segment_id"))
+    at = rows_among(array(first, "segment_id"), array(second, "segment_id"))
     unshared, keep_first, keep_second = [], {}, {}
     for target in TARGETS:
         of_first, of_second = _scored(first, target), _scored(second, target)
@@ -225,7 +225,7 @@ def _restrict(
     return unshared, [table for table in tables if table.num_rows]
 
 
-def _where(ids: pa.Array, others: pa.Array) -> NDArray[np.intp]:
+def rows_among(ids: pa.Array, others: pa.Array) -> NDArray[np.intp]:
     """Return for each id its row among the others, -1 where it is not there."""
     if ids.equals(others):
         return np.arange(len(ids))

@@ -208,6 +208,7 @@ def test_conditions_of_different_models_are_not_compared(audited):
         "condition=noise-condition=clean",
         "condition=noise-condition=clean,sex=female",
         "condition=noise-condition=clean,sex=male",
+        "condition=noise-condition=clean,sex=female-sex=male",
     }
 
 
