@@ -31,6 +31,7 @@ bench: $(ENVIRONMENT) ## the claims of speed, on a quiet machine: half an hour; 
 	$(BIN)/python benchmarks/straggler.py --save straggler.md
 	$(BIN)/python benchmarks/onnx_files.py --save onnx_files.md
 	$(BIN)/python benchmarks/augment.py --save augment.md
+	$(BIN)/python benchmarks/conditions.py --save conditions.md
 
 format: $(ENVIRONMENT)
 	$(BIN)/ruff format .
