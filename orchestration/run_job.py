@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestration.augmentation import CLEAN_ALONE, Augmentation, in_order, recorded
+from orchestration.commits import read_run
 from orchestration.durations import Seconds, planned_audio_s
 from orchestration.hardware import Hardware
 from orchestration.ledger import Ledger
@@ -152,19 +153,24 @@ def finish(job: Job, description: Mapping[str, object]) -> tuple[dict[str, Any],
     """
     totals = Totals()
     run = job.ledger.start(description)
-    is_extension, before = run["status"] == "complete", run.get("conditions", ())
-    if is_extension and set(job.augmentation.names) <= set(before):
+    if set(job.augmentation.names) <= _complete_conditions(run):
         return run, totals
     job.augmentation.record(job.ledger.run_uri)
     tasks = _missing(job)
     if tasks:
         _work(job, tasks, totals)
     num_segments_by_shard = [job.plan.num_segments_of(n) for n in range(job.plan.num_shards)]
-    names = in_order({*before, *job.augmentation.names})
+    # Read again, for another driver may have added conditions of its own meanwhile.
+    names = in_order({*_complete_conditions(read_run(job.ledger.run_uri)), *job.augmentation.names})
     note: dict[str, object] = {"speed": totals.speed()} if tasks else {}
     if len(names) > 1:
         note["augmentation"] = recorded(job.ledger.run_uri)
     return job.ledger.complete(num_segments_by_shard, names, note=note), totals
+
+
+def _complete_conditions(run: Mapping[str, Any]) -> set[str]:
+    """Return the conditions that a run.json says are complete."""
+    return set(run["conditions"]) if run["status"] == "complete" else set()
 
 
 def _missing(job: Job) -> list[ShardTask]:

@@ -1,7 +1,9 @@
 """Scoring from source to complete run: every row once, the same rows whoever scores them."""
 
+import itertools
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -131,19 +133,24 @@ def test_packing_changes_only_what_16_bits_change(manifest: str, tmp_path: Path)
     )
 
 
-def fail_at_call(number: int, error: BaseException | None):
-    """Return a score_shard that raises (or gets SIGTERM for None) at one of its calls."""
-    real, num_calls = ScoringActor.score_shard, 0
+def fail_at_the_fourth_call(error: BaseException | None):
+    """Return a score_shard whose fourth call raises, or gets SIGTERM for None.
+
+    The second and third wait for it, or they might have ended all work before it comes.
+    """
+    real, numbers, has_failed = ScoringActor.score_shard, itertools.count(1), threading.Event()
 
     def score_shard(self: ScoringActor, *args: object):
-        nonlocal num_calls
-        num_calls += 1
-        if num_calls == number and error is not None:
-            raise error
-        if num_calls == number:
+        number = next(numbers)
+        if number == 4:
+            has_failed.set()
+            if error is not None:
+                raise error
             os.kill(os.getpid(), signal.SIGTERM)
-            while not self._stopped:  # the main thread takes the signal when it gets to it
-                time.sleep(0.01)
+        if number > 1:
+            assert has_failed.wait(60)
+            while error is None and not self._stopped:
+                time.sleep(0.01)  # the main thread takes the signal when it gets to it
         return real(self, *args)
 
     return score_shard
@@ -164,7 +171,7 @@ def test_a_run_that_was_cut_short_goes_on_where_it_ended(
     handler = signal.getsignal(signal.SIGTERM)
     with monkeypatch.context() as patch, pytest.raises(UnfinishedError, match=message):
         # The fourth shard is handed out when one of the first three is committed.
-        patch.setattr(ScoringActor, "score_shard", fail_at_call(4, error))
+        patch.setattr(ScoringActor, "score_shard", fail_at_the_fourth_call(error))
         score_manifest(manifest, tmp_path / "run")
     assert signal.getsignal(signal.SIGTERM) is handler
     with pytest.raises(RunError, match="not complete"):

@@ -279,13 +279,34 @@ def test_an_extension_that_was_cut_short_leaves_the_run_as_it_was(
     assert content_hash(str(run)) == content_hash(str(tmp_path / "at once"))
 
 
+def test_two_drivers_that_extend_a_run_lose_nothing_of_each_other(
+    manifest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one adds a condition, another one adds its own from beginning to end."""
+    run = tmp_path / "run"
+    score_under(manifest, run, [])
+    real = run_job._work
+
+    def work(*args: object) -> None:
+        real(*args)
+        monkeypatch.setattr(run_job, "_work", real)
+        score_under(manifest, run, ["small-append-zeros"])
+
+    monkeypatch.setattr(run_job, "_work", work)
+    score_under(manifest, run, ["fade"])
+    score_under(manifest, tmp_path / "at once", ["fade", "small-append-zeros"])
+    assert read_run(str(run))["conditions"] == ["clean", "fade", "small-append-zeros"]
+    assert content_hash(str(run)) == content_hash(str(tmp_path / "at once"))
+
+
 def test_workers_on_ray_change_nothing(
     manifest: str, noise: str, tmp_path: Path, ray_cluster: None
 ) -> None:
     conditions, options = [*FEW, "music-20db"], {"noise_uri": noise, "seed": 5}
     score_under(manifest, tmp_path / "here", conditions, **options)
     score_under(manifest, tmp_path / "two", ["fade"], seed=5, local=False, num_workers=2)
-    score_under(manifest, tmp_path / "two", conditions, local=False, num_workers=1, num_decoders=1, **options)
+    more = {"num_workers": 1, "num_decoders": 1, **options}
+    score_under(manifest, tmp_path / "two", conditions, local=False, **more)
     assert content_hash(str(tmp_path / "two")) == content_hash(str(tmp_path / "here"))
 
 
