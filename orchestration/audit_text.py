@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestration.comparison_text import comparison_lines, system_lines
+from orchestration.comparison_text import break_point_lines, comparison_lines, system_lines
 from orchestration.suite_text import suite_lines
 from pipelines.audit_config import AuditSummary, is_judged
 from ser_model import storage
@@ -66,6 +66,7 @@ def audit_text(summary: AuditSummary) -> str:
         lines += [_join(counts)]
     judged = {name: headlines[name] for name in _COMPARED if name in headlines}
     lines += comparison_lines(rows, judged)
+    lines += break_point_lines(rows, judged)
     lines += system_lines(summary.audit["systems"], judged)
     lines += suite_lines(summary.audit)
     lines += [f"note: {note}" for note in summary.audit["notes"]]

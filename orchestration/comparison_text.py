@@ -40,6 +40,30 @@ def comparison_lines(rows: Sequence[Row], headlines: Mapping[str, str]) -> list[
     return lines
 
 
+def break_point_lines(rows: Sequence[Row], headlines: Mapping[str, str]) -> list[str]:
+    """Say from which severity on conditions cost a model too much, over all segments.
+
+    Args:
+        rows: schema.STATISTICS of a whole audit.
+        headlines: what the shown metrics are called.
+    """
+    names = {f"{metric}_break_point": label for metric, label in headlines.items()}
+    found = [row for row in rows if row["metric"] in names and row["slice_by"] == "condition"]
+    if not found:
+        return []
+    drop = found[0]["margin"]
+    lines = [f"break points (mildest level from which on all are shown to cost more than {drop})"]
+    for row in found[:MAX_COMPARISONS]:
+        label = f"{names[row['metric']]:<3}  {row['target']:<10}"
+        value = "none" if row["value"] is None else f"{row['value']:g}"
+        why = "" if row["reason"] is None else f", {row['reason']}"
+        family = row["slice"].removeprefix("condition=")
+        lines.append(f"  {label} {family}, model {row['model_version']}: {value}{why}")
+    if len(found) > MAX_COMPARISONS:
+        lines.append(f"  {len(found) - MAX_COMPARISONS} more are in statistics.parquet")
+    return lines
+
+
 def system_lines(rows: Sequence[Row], headlines: Mapping[str, str]) -> list[str]:
     """Say how systems score over their runs, and how they differ.
 

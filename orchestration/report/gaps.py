@@ -49,8 +49,8 @@ class Gap:
 
 
 def gaps_of(statistics: Iterable[Statistic]) -> list[Gap]:
-    """Return the comparisons among `statistics`, in their order."""
-    rows = list(statistics)
+    """Return the comparisons among `statistics`, in their order; not those of changes."""
+    rows = [row for row in statistics if not _is_of_change(row)]
     known: dict[str, set[str]] = {}
     for row in rows:
         if not wording.is_gap(row.metric):
@@ -61,6 +61,11 @@ def gaps_of(statistics: Iterable[Statistic]) -> list[Gap]:
         if wording.is_gap(row.metric)
         for first, second in [split_comparison(row.slice, known.get(row.slice_by, set()))]
     ]
+
+
+def _is_of_change(row: Statistic) -> bool:
+    """Tell whether a row is about a condition against another: that has a section of its own."""
+    return row.slice.startswith(f"condition={row.condition}-condition=")
 
 
 def split_comparison(comparison: str, slices: Collection[str]) -> tuple[str, str]:

@@ -31,6 +31,7 @@ from orchestration.report.provenance import (
     read_provenance,
 )
 from orchestration.report.residuals import ResidualPanel, residual_panel
+from orchestration.report.robustness import ConditionPanel, condition_panel
 from orchestration.report.speakers import (
     AGREEMENT,
     SpeakerPanel,
@@ -71,6 +72,7 @@ class Section:
         summaries: what speakers say together, by dimension.
         agreements: how far this model and others agree on who is predicted well.
         robustness: how the model changes under other conditions; of the section on clean audio.
+        conditions: scores, shifts and gaps under them, of the same section; or None.
         residuals: truth minus prediction of dimensions, or None.
         boxes: how residuals are distributed, or None.
     """
@@ -91,6 +93,7 @@ class Section:
     summaries: tuple[SpeakerSummary, ...]
     agreements: tuple[Statistic, ...]
     robustness: tuple[PairPanel, ...]
+    conditions: ConditionPanel | None
     residuals: ResidualPanel | None
     boxes: BoxPanel | None
 
@@ -217,6 +220,7 @@ def _section(
         summaries=speaker_summaries(statistics),
         agreements=tuple(s for s in statistics if s.metric == AGREEMENT),
         robustness=_robustness(row, folder, model),
+        conditions=_conditions(row, folder),
         residuals=residual_panel(statistics),
         boxes=box_panel(statistics),
     )
@@ -227,6 +231,12 @@ def _robustness(row: OverviewRow, folder: AuditFolder, model: str) -> tuple[Pair
     if row.condition != CLEAN:
         return ()
     return change_panels(folder.statistics, row.model_version, model)
+
+
+def _conditions(row: OverviewRow, folder: AuditFolder) -> ConditionPanel | None:
+    if row.condition != CLEAN:
+        return None
+    return condition_panel(folder.statistics, row.model_version)
 
 
 def _of_pair(table: pa.Table, row: OverviewRow) -> pa.Table:

@@ -23,7 +23,7 @@ BREAK_DROP = 0.05
 
 METRICS = ("concordance_cc", "pearson_cc", "unweighted_average_recall")
 
-HARMLESS = f"no level is shown to cost more than {BREAK_DROP}, and each is shown to cost less"
+HARMLESS = f"each level is shown to cost less than {BREAK_DROP}"
 UNSHOWN = f"inconclusive: that the harshest level costs more than {BREAK_DROP} is not shown"
 FROM_THE_MILDEST = "from the mildest level that was scored on"
 

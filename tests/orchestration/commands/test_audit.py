@@ -156,6 +156,24 @@ def test_models_and_conditions_are_shown_side_by_side():
     assert "  3 more are in statistics.parquet" in many
 
 
+def test_break_points_are_shown_or_why_there_is_none():
+    metric = "concordance_cc_break_point"
+    rows = [
+        statistic(metric, 10.0, "condition", "condition=noise-*db", margin=0.05),
+        statistic(metric, None, "condition", "condition=gaps-*pct", reason="inconclusive: why"),
+        statistic(metric, 5.0, "condition,sex", "condition=noise-*db,sex=female"),
+    ]
+    lines = audit_text(make_summary([*ROWS, *rows])).splitlines()
+    first = lines.index(
+        "break points (mildest level from which on all are shown to cost more than 0.05)"
+    )
+    assert lines[first + 1 : first + 3] == [
+        "  CCC  arousal    noise-*db, model 1: 10",
+        "  CCC  arousal    gaps-*pct, model 1: none, inconclusive: why",
+    ]
+    assert "sex=female" not in "".join(lines[first:])
+
+
 def test_systems_are_shown_with_their_tests():
     head = {"condition": "clean", "target": "arousal", "metric": "concordance_cc", "reason": None}
     means = [

@@ -108,6 +108,31 @@ def dimension_rows(rng: np.random.Generator, **pair: object) -> Iterable[dict]:
         yield row("gender_fairness_score", 0.024, 0.09, **score)
 
 
+def condition_rows(
+    conditions: Iterable[str], *, target: str = "arousal", **at: object
+) -> Iterable[dict]:
+    """Each condition costs .02 more CCC than the one before; women lose .11 more than men."""
+    at = {"target": target} | at
+    for number, condition in enumerate(conditions, start=1):
+        yield row("concordance_cc", 0.8 - 0.02 * number, **at | {"condition": condition})
+        against = f"condition={condition}-condition=clean"
+        of = at | {"slice_by": "condition", "slice": against, "condition": condition}
+        yield row("concordance_cc_change", -0.02 * number, 0.005, p_value=0.2, **of)
+        yield row("unchanged_share", 0.9 - 0.02 * number, **of)
+        yield row("mean_shift", 0.011, 0.005, **of)
+        women = of | {"slice_by": "condition,sex", "slice": f"{against},sex=female-sex=male"}
+        tested = {"p_value": 0.001, "p_adjusted": 0.003, "minimum_detectable_effect": 0.077}
+        yield row("concordance_cc_change_gap", -0.11, **women | tested)
+        yield row("unchanged_share_gap", 0.012, **women | {"p_value": 0.4, "p_adjusted": 0.8})
+        yield row("mean_shift_gap", None, **women | SUPPRESSED)
+
+
+def break_point_row(family: str, value: float | None, **columns: object) -> dict:
+    at = {"slice_by": "condition", "slice": f"condition={family}", "margin": 0.05}
+    nothing = {"ci_low": None, "ci_high": None}
+    return row("concordance_cc_break_point", value, **at | columns) | nothing
+
+
 SUPPRESSED = {
     "verdict": "suppressed",
     "reason": "fewer than 2 speakers",
@@ -330,6 +355,18 @@ def the_quantile_rows() -> Callable[..., Iterable[dict]]:
 def the_pair_row() -> Callable[..., dict]:
     """pair_row(metric, slice_by, comparison, value, p, **columns) -> one side minus another"""
     return pair_row
+
+
+@pytest.fixture(name="condition_rows")
+def the_condition_rows() -> Callable[..., Iterable[dict]]:
+    """condition_rows(names, target="arousal", **columns) -> what conditions do"""
+    return condition_rows
+
+
+@pytest.fixture(name="break_point_row")
+def the_break_point_row() -> Callable[..., dict]:
+    """break_point_row(family, value, **columns) -> from which level on too much is lost"""
+    return break_point_row
 
 
 @pytest.fixture(name="gap_row")

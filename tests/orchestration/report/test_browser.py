@@ -138,11 +138,22 @@ def axe() -> str:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_axe_finds_nothing(
-    browse, axe: str, make_audit, pair_row, tmp_path: Path, kind: str, scheme: str, width: int
+    browse,
+    axe: str,
+    make_audit,
+    pair_row,
+    condition_rows,
+    break_point_row,
+    tmp_path: Path,
+    kind: str,
+    scheme: str,
+    width: int,
 ) -> None:
     if kind == "several":
         folder = make_audit(pairs=[{}, {"model_version": "4"}, {"condition": "babble"}])
-        _add_comparisons(folder, pair_row)
+        families = [break_point_row("noise-*db", 0.0), break_point_row("gaps-*pct", None)]
+        names = ("noise-20db", "noise-0db", "gaps-2pct", "gaps-10pct", "phone")
+        _add(folder, [*_comparisons(pair_row), *condition_rows(names), *families])
     else:
         folder = make_audit(kind)
     page = tmp_path / "report.html"
@@ -166,13 +177,16 @@ def test_axe_finds_nothing(
     assert result["violations"] == []
 
 
-def _add_comparisons(folder: str, pair_row) -> None:
+def _comparisons(pair_row) -> list[dict]:
     models = ("model_version", "model_version=3-model_version=4")
     conditions = ("condition", "condition=babble-condition=clean")
-    rows = [
+    return [
         pair_row("concordance_cc_difference", *models, -0.031, 0.4),
         pair_row("concordance_cc_change", *conditions, -0.2, 0.001, condition="babble"),
     ]
+
+
+def _add(folder: str, rows: list[dict]) -> None:
     uri = storage.join(folder, "statistics.parquet")
     added = pa.Table.from_pylist(rows, schema=STATISTICS)
     storage.write_table(uri, pa.concat_tables([storage.read_table(uri), added]))

@@ -47,7 +47,7 @@ class Parts(HTMLParser):
         self.text += data
 
 
-def page_of(make_audit, hostile_rows, pair_row, name: str) -> str:
+def page_of(make_audit, hostile_rows, pair_row, condition_rows, name: str) -> str:
     """Everything that has a name has this one."""
     pair = {"model_version": name, "condition": name}
     models = ("model_version", f"model_version={name}-model_version=other")
@@ -57,6 +57,13 @@ def page_of(make_audit, hostile_rows, pair_row, name: str) -> str:
     rows += [
         pair_row("concordance_cc_difference", *models, 0.1, 0.01, **pair),
         pair_row("concordance_cc_change", *conditions, 0.1, 0.01, **pair),
+    ]
+    women = f"condition={name}-condition=clean,{name}={name}-{name}=plain"
+    rows.append(rows[0] | {"model_version": name, "condition": "clean"})
+    rows += [
+        r | ({"slice": women, "slice_by": f"condition,{name}"} if "," in r["slice_by"] else {})
+        for r in condition_rows([name], model_version=name)
+        if r["metric"] not in ("concordance_cc", "concordance_cc_change")
     ]
     folder = make_audit(
         rows=rows,
@@ -72,11 +79,14 @@ def page_of(make_audit, hostile_rows, pair_row, name: str) -> str:
 
 
 @pytest.mark.parametrize("kind", NAMES)
-def test_a_hostile_name_changes_no_element(make_audit, hostile_rows, pair_row, kind: str) -> None:
-    html = page_of(make_audit, hostile_rows, pair_row, NAMES[kind])
-    harmless = page_of(make_audit, hostile_rows, pair_row, "harmless")
+def test_a_hostile_name_changes_no_element(
+    make_audit, hostile_rows, pair_row, condition_rows, kind: str
+) -> None:
+    html = page_of(make_audit, hostile_rows, pair_row, condition_rows, NAMES[kind])
+    harmless = page_of(make_audit, hostile_rows, pair_row, condition_rows, "harmless")
     found, expected = Parts(html), Parts(harmless)
     assert found.tags == expected.tags
+    assert "Whom conditions change more" in found.text
     assert found.attributes == expected.attributes
     assert not TURNING.search(html)
     assert html.count("\N{FIRST STRONG ISOLATE}") == html.count("\N{POP DIRECTIONAL ISOLATE}")
