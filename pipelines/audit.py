@@ -62,7 +62,7 @@ from pipelines.transforms.speaker_statistics import SUMMARIES, summarise_speaker
 from pipelines.transforms.speakers import DENSITIES, sum_up_speakers
 from pipelines.transforms.spilling import Spill, spill_folder
 from pipelines.transforms.suite_statistics import CompareGroups
-from pipelines.transforms.tables import PREDICTION_ROWS
+from pipelines.transforms.tables import PREDICTION_ROWS, pack
 from pipelines.transforms.training_speakers import CountTrainingSpeakers
 from pipelines.transforms.writing import TABLES, write_kind
 from ser_model import storage
@@ -201,7 +201,7 @@ def _build(
         tables["statistics"].append(join.joined | "CompareSuiteGroups" >> CompareGroups(config))
     # An empty batch of each kind, so that each file is written, if with no rows: what an earlier
     # attempt left in the folder must not pass for this one's.
-    nothing = [(kind, _empty(schema)) for kind, (schema, _) in TABLES.items()]
+    nothing = [(kind, pack(_empty(schema))) for kind, (schema, _) in TABLES.items()]
     batches = [pipeline | "Nothing" >> beam.Create(nothing)]
     for kind, sources in tables.items():
         for number, source in enumerate(sources):
@@ -237,8 +237,8 @@ def _draw(joined: PCollection[Any], config: AuditConfig) -> list[PCollection[Any
     return [gathered | "DrawSpeakers" >> beam.FlatMap(draw_speakers, config.seed)]
 
 
-def _tag(kind: str, batch: pa.RecordBatch) -> tuple[str, pa.RecordBatch]:
-    return kind, batch
+def _tag(kind: str, batch: pa.RecordBatch) -> tuple[str, bytes]:
+    return kind, pack(batch)
 
 
 def _empty(schema: pa.Schema) -> pa.RecordBatch:

@@ -15,7 +15,7 @@ import os
 import posixpath
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -48,6 +48,7 @@ __all__ = [
     "write_atomic",
     "write_json",
     "write_table",
+    "write_tables",
 ]
 
 JSON_MAX_BYTES = 1 << 28
@@ -253,10 +254,17 @@ def remove_folder(folder: str) -> None:
 
 def write_table(uri: str, table: pa.Table) -> None:
     """Write one Parquet file, atomically."""
+    write_tables(uri, table.schema, [table])
+
+
+def write_tables(uri: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
+    """Write tables of one schema into one Parquet file, atomically; one is in memory at a time."""
     buffer = io.BytesIO()
     # Numbers are hardly ever repeated: looking for it takes most of the time of embeddings.
-    texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
-    pq.write_table(table, buffer, compression="zstd", use_dictionary=texts)
+    texts = [field.name for field in schema if pa.types.is_string(field.type)]
+    with pq.ParquetWriter(buffer, schema, compression="zstd", use_dictionary=texts) as writer:
+        for table in tables:
+            writer.write_table(table)
     write_atomic(uri, buffer.getvalue())
 
 

@@ -17,17 +17,17 @@ from apache_beam.pvalue import TaggedOutput
 from pipelines.audit_config import AuditConfig
 from pipelines.transforms.slices import SliceKey, SlicePart, slice_part
 from pipelines.transforms.speakers import merge_speakers
-from pipelines.transforms.tables import CONFUSION_ROWS, group_rows, to_batch, to_table
+from pipelines.transforms.tables import CONFUSION_ROWS, group_rows, pack, to_batch, to_table
 
 WHOLE_SPEAKERS = "whole_speakers"
-"""Name of the side output that carries merged SPEAKER_SUMS over all segments, by condition and
+"""Name of the side output that carries packed SPEAKER_MOMENTS over all segments, by condition and
 target."""
 
 CONFUSIONS = "confusion"
 """Name of the side output that carries CONFUSION_ROWS."""
 
 LABELLED = "labelled"
-"""Name of the side output that carries merged SPEAKER_SUMS by model version and condition."""
+"""Name of the side output that carries packed SPEAKER_SUMS by model version and condition."""
 
 
 def bootstrap_speakers(
@@ -47,7 +47,7 @@ def bootstrap_speakers(
     partition, batches = element
     sums = merge_speakers(to_table(batches))
     overall = sums.filter(pc.equal(sums["slice_by"], "")).combine_chunks()
-    yield from _by_key(overall, ("condition", "target"), WHOLE_SPEAKERS)
+    yield from _by_key(overall.drop_columns(["bins"]), ("condition", "target"), WHOLE_SPEAKERS)
     yield TaggedOutput(CONFUSIONS, confusion_rows(sums))
     if config.margins_from == "permutation":
         yield from _by_key(sums, ("model_version", "condition"), LABELLED)
@@ -65,7 +65,7 @@ def _by_key(sums: pa.Table, names: Sequence[str], side: str) -> Iterator[TaggedO
     for group, first_row in enumerate(first_rows.tolist()):
         key = tuple(sums[name][first_row].as_py() for name in names)
         rows = sums.take(pa.array(np.flatnonzero(groups == group)))
-        yield TaggedOutput(side, (key, to_batch(rows)))
+        yield TaggedOutput(side, (key, pack(to_batch(rows))))
 
 
 def confusion_rows(sums: pa.Table) -> pa.RecordBatch:

@@ -51,7 +51,7 @@ Labels = NDArray[np.int32]
 
 
 def permute_speakers(
-    element: tuple[tuple[str, str], Iterable[pa.RecordBatch]], config: AuditConfig
+    element: tuple[tuple[str, str], Iterable[bytes]], config: AuditConfig
 ) -> tuple[tuple[str, str], pa.RecordBatch]:
     """Return PERMUTATION_ROWS of the judged gaps of a model under a condition.
 

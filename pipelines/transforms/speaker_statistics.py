@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pipelines.transforms.metric_values import NO_INTERVAL, metric_values
 from pipelines.transforms.speaker_emotions import emotion_rows
-from pipelines.transforms.speakers import SPEAKER_SUMS, moments_of
+from pipelines.transforms.speakers import SPEAKER_MOMENTS, moments_of
 from pipelines.transforms.tables import MISSING, array, to_batch, to_table
 from ser_model.metrics.concordance import concordance_cc_of
 from ser_model.metrics.dimension_sums import DimensionSums
@@ -56,16 +56,16 @@ TargetKey = tuple[str, str]
 
 
 def summarise_speakers(
-    element: tuple[TargetKey, Iterable[pa.RecordBatch]],
+    element: tuple[TargetKey, Iterable[bytes]],
 ) -> Iterator[pa.RecordBatch | TaggedOutput[Any, Any]]:
     """Yield the rows of schema.SPEAKERS; for SUMMARIES what they say together.
 
     Args:
-        element: condition and target; merged SPEAKER_SUMS over all segments, of all models.
+        element: condition and target; packed SPEAKER_MOMENTS over all segments, of all models.
     """
     (condition, target), batches = element
     order = [(name, "ascending") for name in ("model_version", "speaker_id")]
-    sums = to_table(batches, SPEAKER_SUMS).sort_by(order).combine_chunks()
+    sums = to_table(batches, SPEAKER_MOMENTS).sort_by(order).combine_chunks()
     concordances: dict[str, dict[str, float]] = {}
     for model in pc.unique(array(sums, "model_version")).to_pylist():
         of_model = sums.filter(pc.equal(sums["model_version"], model)).combine_chunks()
@@ -75,7 +75,7 @@ def summarise_speakers(
             continue
         names = array(of_model, "speaker_id")
         moments = moments_of(of_model)
-        yield dimension_rows(names, moments, head)
+        yield from dimension_rows(names, moments, head)
         counted = _counted(names, moments)
         chosen = moments[counted]
         values = concordance_cc_of(chosen).tolist()
@@ -93,8 +93,10 @@ def summarise_speakers(
         yield _summary((first, condition), [{**head, **row}])
 
 
-def dimension_rows(names: pa.Array, moments: CoMoments, head: Mapping[str, str]) -> pa.RecordBatch:
-    """Return the rows of all speakers of a model: every metric, three of them with shrinkage.
+def dimension_rows(
+    names: pa.Array, moments: CoMoments, head: Mapping[str, str]
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of all speakers of a model, a metric at a time; three have shrinkage.
 
     Args:
         names: [S] speakers.
@@ -102,7 +104,6 @@ def dimension_rows(names: pa.Array, moments: CoMoments, head: Mapping[str, str])
         head: model, condition and target.
     """
     estimates = _estimates(moments)
-    parts = []
     for metric in metric_values(DimensionSums(moments=moments, bins=_NO_BINS), of_bins=False):
         has_value = np.isfinite(metric.values)
         columns = {"value": metric.values, **estimates.get(metric.name, {})}
@@ -118,8 +119,7 @@ def dimension_rows(names: pa.Array, moments: CoMoments, head: Mapping[str, str])
         table |= {"reason": pa.array(reason, pa.string())}
         missing = [field for field in SPEAKERS if field.name not in table]
         table |= {field.name: pa.nulls(len(names), field.type) for field in missing}
-        parts.append(pa.table(table).select(SPEAKERS.names).cast(SPEAKERS))
-    return to_batch(pa.concat_tables(parts).combine_chunks())
+        yield to_batch(pa.table(table).select(SPEAKERS.names).cast(SPEAKERS))
 
 
 def summary_rows(moments: CoMoments) -> Iterator[Row]:

@@ -56,6 +56,9 @@ emotions `n` counts the segments of one pair of `truth` and `prediction`, and al
 has a column for each way to slice in the place of `slice_by` and `slice`, and the `partition` of
 the join that it comes from."""
 
+SPEAKER_MOMENTS = SPEAKER_SUMS.remove(SPEAKER_SUMS.get_field_index("bins"))
+"""The same without bins, which nobody asks for of a single speaker."""
+
 
 def sum_up_speakers(
     element: tuple[int, pa.Table], num_partitions: int

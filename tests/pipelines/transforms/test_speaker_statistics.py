@@ -45,7 +45,7 @@ def joined(speaker, truth, predictions):
 
 def sums_of_target(table, target):
     batches = [element[1] for element in sum_up_speakers((0, table), 1) if type(element) is tuple]
-    sums = merge_speakers(to_table(batches))
+    sums = merge_speakers(to_table(batches)).drop_columns(["bins"])
     return to_batch(sums.filter(pa.array([name == target for name in sums["target"].to_pylist()])))
 
 
