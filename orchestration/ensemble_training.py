@@ -15,7 +15,7 @@ from orchestration.ensembles.registration import register_ensemble, resolve_ense
 from orchestration.training import SeriesSummary, all_overrides, train_recipe
 from orchestration.training_record import TrainSummary
 from ser_model import storage
-from ser_model.manifest import TruthRange
+from ser_model.manifest_checks import TruthRange
 from ser_model.models.base import Task
 from ser_model.models.ensemble import save_ensemble
 from ser_model.schema import ConfigError

@@ -32,7 +32,8 @@ from orchestration.shard_plan import take_rows
 from orchestration.table_hash import table_sha256
 from ser_model import storage
 from ser_model.audio import MIN_SAMPLES, SAMPLING_RATE_HZ
-from ser_model.manifest import read_manifest, segment_id_of, select_split
+from ser_model.manifest import read_manifest, select_split
+from ser_model.manifest_checks import segment_id_of
 from ser_model.schema import DIMENSIONS, ConfigError, ManifestError, RunError
 
 logger = logging.getLogger(__name__)

@@ -27,7 +27,7 @@ from orchestration.training_predictions import PREDICTIONS_NAME, pooled_metrics
 from orchestration.training_record import TrainSummary
 from orchestration.training_run import train_once
 from ser_model import storage
-from ser_model.manifest import TruthRange
+from ser_model.manifest_checks import TruthRange
 from ser_model.models.base import Task
 from ser_model.schema import ConfigError
 from ser_model.splits import Fold, make_folds

@@ -22,7 +22,8 @@ from orchestration.training_splits import used_rows, used_splits, with_splits
 from orchestration.training_truth import has_truth, targets_of, truth_tensor
 from orchestration.transcripts import with_transcripts
 from ser_model import storage
-from ser_model.manifest import TruthRange, read_manifest
+from ser_model.manifest import read_manifest
+from ser_model.manifest_checks import TruthRange
 from ser_model.schema import Rejection
 from ser_model.splits import Fold, have_overlap, set_splits
 from ser_model.training.examples import MAX_MEMORY_BYTES, Example, InputStore

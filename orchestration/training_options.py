@@ -18,7 +18,7 @@ import torch
 
 from orchestration.transcripts import transcripts_sha256
 from ser_model import storage
-from ser_model.manifest import TruthRange
+from ser_model.manifest_checks import TruthRange
 from ser_model.splits import Fold
 from ser_model.training.checkpoint import to_json
 from ser_model.training.recipe import AnyRecipe, to_mapping

@@ -14,33 +14,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ser_model import storage
-from ser_model.schema import DIMENSIONS, SEXES, SPLITS, ConfigError, ManifestError, Segment
+from ser_model.manifest_checks import (
+    TruthRange,
+    check_columns,
+    refuse_twins,
+    replace_column,
+    with_segment_ids,
+)
+from ser_model.schema import ConfigError, ManifestError, Segment
 from ser_model.table_files import (
-    one_line,
     read_table_file,
     table_file_columns,
     table_file_parts,
-    text_column,
     write_table_file,
 )
-
-NUMBERS = ("start_s", "end_s", *DIMENSIONS, "age", "duration_s")
-"""Columns that are always numbers, whatever the format of the file."""
-
-TEXTS = (
-    "segment_id",
-    "recording",
-    "speaker_id",
-    "sex",
-    "language",
-    "accent",
-    "split",
-    "transcript",
-    "emotion",
-)
-"""Columns that are always text: a speaker "007" stays one."""
-
-TruthRange = tuple[float, float]
 
 
 def read_manifest(uri: str, *, truth_range: TruthRange | None = (0.0, 1.0)) -> pa.Table:
@@ -78,8 +65,8 @@ def check_manifest(
             f"{uri} has no column 'recording' (it has {', '.join(table.column_names)}); name the "
             "audio file of each row there, or make a manifest with `serval manifest`"
         )
-    table = _refuse_twins(uri, _with_segment_ids(uri, _checked(uri, table, truth_range)))
-    table = _replace(table, "recording", _resolved(table["recording"], folder))
+    table = refuse_twins(uri, with_segment_ids(uri, check_columns(uri, table, truth_range)))
+    table = replace_column(table, "recording", _resolved(table["recording"], folder))
     for column in ("start_s", "end_s"):
         if column not in table.column_names:
             table = table.append_column(column, pa.nulls(len(table), pa.float64()))
@@ -98,7 +85,7 @@ def read_metadata(uri: str, *, truth_range: TruthRange | None = (0.0, 1.0)) -> p
         return check_manifest(table, uri=uri, folder=storage.parent(uri), truth_range=truth_range)
     if "segment_id" not in table.column_names:
         raise _without_ids(uri, table.column_names)
-    return _refuse_twins(uri, _with_segment_ids(uri, _checked(uri, table, truth_range)))
+    return refuse_twins(uri, with_segment_ids(uri, check_columns(uri, table, truth_range)))
 
 
 def metadata_parts(
@@ -129,8 +116,8 @@ def metadata_parts(
     wanted = [name for name in names if name in (*ids, *columns)]
     for part in table_file_parts(uri, wanted, rows_per_part):
         try:
-            checked = _checked(uri, part, truth_range)
-            yield _with_segment_ids(uri, checked)
+            checked = check_columns(uri, part, truth_range)
+            yield with_segment_ids(uri, checked)
         except ManifestError as error:
             read_metadata(uri, truth_range=truth_range)  # it counts rows from the file's first
             raise error from None
@@ -166,7 +153,7 @@ def relative_to(table: pa.Table, uri: str) -> pa.Table:
     recordings = [
         storage.relative(recording, folder) for recording in table["recording"].to_pylist()
     ]
-    table = _replace(table, "recording", pa.array(recordings, pa.string()))
+    table = replace_column(table, "recording", pa.array(recordings, pa.string()))
     untimed = [c for c in ("start_s", "end_s") if table[c].null_count == len(table)]
     return table.drop_columns(untimed)
 
@@ -198,30 +185,6 @@ def select_split(table: pa.Table, split: str | None) -> pa.Table:
     return selected
 
 
-def to_numbers(uri: str, column: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column as numbers, for CSV holds them as text.
-
-    Args:
-        uri: where it comes from, for the message.
-        column: its name.
-        values: numbers or text.
-
-    Raises:
-        ManifestError: one of them is not a number; the message names its row.
-    """
-    try:
-        return pc.cast(values, pa.float64())
-    except pa.ArrowException as error:
-        for row, value in enumerate(values.to_pylist(), start=1):
-            try:
-                float(value if value is not None else 0)
-            except (TypeError, ValueError):
-                raise ManifestError(
-                    f"{uri}, row {row}: {column} {value!r} is not a number"
-                ) from error
-        raise ManifestError(f"{uri}: column {column!r}: {one_line(error)}") from error
-
-
 def parse_truth_range(text: str) -> TruthRange:
     """Read "LOW:HIGH", the scale on which the truth was rated.
 
@@ -241,87 +204,6 @@ def parse_truth_range(text: str) -> TruthRange:
     return truth_range
 
 
-def segment_id_of(recording: str, start_s: float | None, end_s: float | None) -> str:
-    """Return the id of a segment that has none: its recording and time, as a media fragment.
-
-    Source: W3C Media Fragments URI 1.0, section 4.2.1.
-
-    >>> segment_id_of("a/talk.flac", 1.5, 3.0)
-    'a/talk.flac#t=1.5,3'
-    >>> segment_id_of("a/talk.flac", None, None)
-    'a/talk.flac'
-    """
-    if start_s is None and end_s is None:
-        return recording
-    start, end = (
-        "" if seconds is None else f"{seconds:.6f}".rstrip("0").rstrip(".")
-        for seconds in (start_s, end_s)
-    )
-    return f"{recording}#t={start},{end}" if end else f"{recording}#t={start}"
-
-
-def _checked(uri: str, table: pa.Table, truth_range: TruthRange | None) -> pa.Table:
-    if len(table) == 0:
-        raise ManifestError(f"{uri} has no rows")
-    for column in table.column_names:
-        if column in NUMBERS:
-            table = _replace(table, column, to_numbers(uri, column, table[column]))
-        elif column in TEXTS:
-            table = _replace(table, column, text_column(uri, column, table[column]))
-    for column in ("start_s", "end_s"):
-        if column in table.column_names:
-            _refuse(uri, column, table, pc.is_nan(table[column]), "is not a number")
-    for column, allowed in (("sex", SEXES), ("split", SPLITS)):
-        if column in table.column_names:
-            bad = pc.invert(pc.is_in(table[column], pa.array([*allowed, None], pa.string())))
-            _refuse(
-                uri, column, table, bad, f"is not one of {', '.join(allowed)} (or empty: unknown)"
-            )
-    for column in DIMENSIONS:
-        if truth_range is not None and column in table.column_names:
-            table = _map_truth(uri, column, table, truth_range)
-    return table
-
-
-def _map_truth(uri: str, column: str, table: pa.Table, truth_range: TruthRange) -> pa.Table:
-    low, high = truth_range
-    values = table[column]
-    outside = pc.or_(pc.less(values, low), pc.greater(values, high))  # NaN compares false: kept
-    remedy = f"is outside {low:g}:{high:g}; give the scale of the truth with --truth-range LOW:HIGH"
-    _refuse(uri, column, table, outside, remedy)
-    return _replace(table, column, pc.divide(pc.subtract(values, low), high - low))
-
-
-def _with_segment_ids(uri: str, table: pa.Table) -> pa.Table:
-    if "recording" in table.column_names:
-        _refuse(uri, "recording", table, _is_blank(table["recording"]), "is empty")
-    if "segment_id" in table.column_names:
-        _refuse(uri, "segment_id", table, _is_blank(table["segment_id"]), "is empty")
-    else:
-        nothing = [None] * len(table)
-        times = [
-            table[c].to_pylist() if c in table.column_names else nothing
-            for c in ("start_s", "end_s")
-        ]
-        rows = zip(table["recording"].to_pylist(), *times, strict=True)
-        ids = pa.array([segment_id_of(*row) for row in rows], pa.string())
-        table = table.add_column(0, "segment_id", ids)
-    return table
-
-
-def _refuse_twins(uri: str, table: pa.Table) -> pa.Table:
-    if pc.count_distinct(table["segment_id"]).as_py() < len(table):
-        first_rows: dict[str, int] = {}
-        for row, segment_id in enumerate(table["segment_id"].to_pylist(), start=1):
-            if segment_id in first_rows:
-                raise ManifestError(
-                    f"{uri}, row {row}: segment_id {segment_id!r} is that of row "
-                    f"{first_rows[segment_id]} too; each row needs its own"
-                )
-            first_rows[segment_id] = row
-    return table
-
-
 def _without_ids(uri: str, names: Sequence[str]) -> ManifestError:
     return ManifestError(
         f"{uri} has neither a column 'segment_id' nor 'recording' (it has {', '.join(names)})"
@@ -338,19 +220,3 @@ def _resolved(recordings: pa.ChunkedArray, folder: str) -> pa.ChunkedArray:
         pa.string(),
     )
     return pa.chunked_array([distinct.take(piece.indices) for piece in pieces], pa.string())
-
-
-def _is_blank(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(pc.fill_null(values, ""))), 0)
-
-
-def _refuse(uri: str, column: str, table: pa.Table, bad: pa.ChunkedArray, problem: str) -> None:
-    index = pc.index(pc.fill_null(bad, False), pa.scalar(True)).as_py()
-    if index >= 0:
-        value = table[column][index].as_py()
-        shown = "" if value is None else f" {value!r}"
-        raise ManifestError(f"{uri}, row {index + 1}: {column}{shown} {problem}")
-
-
-def _replace(table: pa.Table, column: str, values: pa.ChunkedArray | pa.Array) -> pa.Table:
-    return table.set_column(table.column_names.index(column), column, values)

@@ -11,7 +11,8 @@ import pyarrow as pa
 from orchestration.readers import folder, rttm, table
 from orchestration.readers.source import folder_of
 from ser_model import storage
-from ser_model.manifest import TruthRange, check_manifest
+from ser_model.manifest import check_manifest
+from ser_model.manifest_checks import TruthRange
 from ser_model.schema import ManifestError
 
 

@@ -32,7 +32,8 @@ from orchestration.text_probe.synthesis import NeutralVoice
 from orchestration.text_probe.synthetic_side import ScoringOptions, synthetic_side
 from orchestration.text_probe.wording import meaning
 from ser_model import storage
-from ser_model.manifest import TruthRange, read_metadata
+from ser_model.manifest import read_metadata
+from ser_model.manifest_checks import TruthRange
 from ser_model.schema import (
     PROBE_SEGMENTS,
     SCHEMA_VERSION,

@@ -15,7 +15,7 @@ from orchestration.found_runs import find_run
 from orchestration.text_probe.segments import read_scores
 from orchestration.text_probe.synthesis import MAX_CHARACTERS
 from ser_model import storage
-from ser_model.manifest import to_numbers
+from ser_model.manifest_checks import to_numbers
 from ser_model.schema import ConfigError, ManifestError
 from ser_model.table_files import EXTENSIONS
 

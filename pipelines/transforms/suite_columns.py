@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.transforms.tables import MISSING, SUITE_PREFIX, array, floats
-from ser_model.manifest import to_numbers
+from ser_model.manifest_checks import to_numbers
 from ser_model.schema import ManifestError
 
 PITCH_GROUP = "pitch_group"

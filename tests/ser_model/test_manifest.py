@@ -16,11 +16,11 @@ from ser_model.manifest import (
     read_manifest,
     read_metadata,
     relative_to,
-    segment_id_of,
     segments,
     select_split,
     write_manifest,
 )
+from ser_model.manifest_checks import segment_id_of
 from ser_model.schema import ConfigError, ManifestError, Segment
 
 ROWS = [
