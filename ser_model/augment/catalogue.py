@@ -91,7 +91,7 @@ def _check_noise(found: Sequence[Condition], noise: NoiseFolder | None) -> None:
         return
     if noise is None:
         names = ", ".join(condition.name for condition in needing)
-        raise ConfigError(f"no noise folder is given, which {names} need: {ADVICE}")
+        raise ConfigError(f"no noise folder is given (--noise), which {names} need: {ADVICE}")
     noise.check({cast(FromFolder, condition.transform).kind for condition in needing})
 
 
