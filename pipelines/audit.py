@@ -13,12 +13,14 @@ number of partitions is fixed, and whatever is summed is summed in the order of 
 the tables are the same bytes on one worker and on a hundred.
 
 The folder holds `statistics.parquet`, `speakers.parquet`, `densities.parquet`, `residuals.parquet`,
-`confusion.parquet`, `extremes.parquet`, `systems.parquet`, `ledger.parquet`, and `audit.json`,
-written last: where it is, the audit is complete.
+`confusion.parquet`, `extremes.parquet`, `systems.parquet`, `ledger.parquet`, for `serval gate`
+`replicates.parquet` and `sketches.parquet`, and `audit.json`, written last: where it is, the audit
+is complete.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -27,7 +29,13 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.pvalue import PCollection
 
-from pipelines.audit_config import AUDIT_FILE, NUM_PARTITIONS, AuditConfig, AuditSummary
+from pipelines.audit_config import (
+    AUDIT_FILE,
+    GATE_TABLES,
+    NUM_PARTITIONS,
+    AuditConfig,
+    AuditSummary,
+)
 from pipelines.coverage_notes import coverage_notes
 from pipelines.join_ledger import JoinLedger
 from pipelines.runner import open_pipeline
@@ -54,8 +62,10 @@ from pipelines.transforms.reading import (
     read_metadata_rows,
     read_predictions,
 )
+from pipelines.transforms.replicates import keep_replicates
 from pipelines.transforms.residual_counts import RESIDUALS, DescribeResiduals
 from pipelines.transforms.sharing import CELLS_SIDE, SHARED, SHARED_SIDE
+from pipelines.transforms.sketching import SketchSegments
 from pipelines.transforms.slices import MergeParts
 from pipelines.transforms.speaker_draws import draw_speakers, spread_speakers
 from pipelines.transforms.speaker_statistics import SUMMARIES, summarise_speakers
@@ -115,6 +125,7 @@ def audit(
         "verdicts": _count_verdicts(statistics),
         **write_suite(config.suite, statistics, config.groupings, output),
         "systems": headlines_of(systems),
+        "tables_sha256": {table: _sha256(output, table) for table in GATE_TABLES},
     }
     storage.write_json(storage.join(output, AUDIT_FILE), content)
     return AuditSummary(output=output, audit=content, statistics=statistics)
@@ -191,6 +202,8 @@ def _build(
         "residuals": [residuals[RESIDUALS]],
         "extremes": [{"joined": join.joined, "statistics": statistics} | FindExtremes()],
         "ledger": [read[LEDGER], join[LEDGER], *_check_join(join.joined, config)],
+        "replicates": [slices | "KeepReplicates" >> beam.FlatMap(keep_replicates, config)],
+        "sketches": [join.joined | SketchSegments()],
     }
     if any(file.has_embeddings for file in predictions):
         embedded = join.joined | SampleEmbeddings(predictions, metadata, config)
@@ -243,6 +256,11 @@ def _tag(kind: str, batch: pa.RecordBatch) -> tuple[str, bytes]:
 
 def _empty(schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([], schema=schema)
+
+
+def _sha256(output: str, table: str) -> str:
+    """Hash a table that another audit will be held against: it must still be this audit's."""
+    return hashlib.sha256(storage.read_bytes(storage.join(output, table))).hexdigest()
 
 
 def _count_verdicts(statistics: pa.Table) -> dict[str, int]:

@@ -13,6 +13,11 @@ from ser_model.schema import SCHEMA_VERSION, ConfigError
 AUDIT_FILE = "audit.json"
 """Written last: where it is, the audit is complete."""
 
+REPLICATES_FILE = "replicates.parquet"
+SKETCHES_FILE = "sketches.parquet"
+GATE_TABLES = (REPLICATES_FILE, SKETCHES_FILE)
+"""What `serval gate` reads of two audits; audit.json holds their hashes."""
+
 NUM_PARTITIONS = 32
 """Partitions of segments, and of speakers: at ten million rows some 300 thousand rows each. A
 constant of the code and not of the machine, because the order of a sum is part of the bytes."""

@@ -8,7 +8,9 @@ import pyarrow as pa
 
 from pipelines.transforms.extremes import EXTREME_ROWS
 from pipelines.transforms.projecting import EMBEDDED_ROWS
+from pipelines.transforms.replicates import REPLICATE_ROWS
 from pipelines.transforms.residual_counts import RESIDUAL_ROWS
+from pipelines.transforms.sketching import SKETCH_ROWS
 from pipelines.transforms.tables import (
     CONFUSION_ROWS,
     DENSITY_ROWS,
@@ -93,6 +95,11 @@ TABLES: dict[str, tuple[pa.Schema, Finish]] = {
         CONFUSION_ROWS,
         _add_up(("model_version", "condition", "truth", "prediction")),
     ),
+    "replicates": (
+        REPLICATE_ROWS,
+        _sort(("model_version", "condition", "slice_by", "slice", "is_rest", "target", "metric")),
+    ),
+    "sketches": (SKETCH_ROWS, _sort(("model_version", "condition", "target"))),
     "embeddings": (EMBEDDED_ROWS, _sort(("model_version", "condition", "segment_id"))),
     "extremes": (
         EXTREME_ROWS,

@@ -27,7 +27,17 @@ from ser_model.schema import (
     RunError,
 )
 
-TABLES = ("statistics", "speakers", "densities", "residuals", "confusion", "extremes", "ledger")
+TABLES = (
+    "statistics",
+    "speakers",
+    "densities",
+    "residuals",
+    "confusion",
+    "extremes",
+    "ledger",
+    "replicates",
+    "sketches",
+)
 
 
 def jensen_shannon(truth, prediction):
