@@ -26,7 +26,7 @@ GAP_METRICS: Mapping[str, tuple[str, str, str]] = {
         "second loses more",
     ),
     "unchanged_share_gap": ("Unchanged share", "first moves more", "second moves more"),
-    "mean_shift_gap": ("Mean shift", "first is predicted lower", "first is predicted higher"),
+    "mean_shift_gap": ("Mean shift", "first shifts down", "first shifts up"),
 }
 """What each says of the first group minus the second, and what is left and right of 0."""
 

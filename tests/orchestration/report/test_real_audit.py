@@ -10,7 +10,7 @@ import pytest
 from orchestration.auditing import audit_runs
 from orchestration.report.audit_folder import read_audit
 from orchestration.report.page import build_page
-from orchestration.report.render import render_report
+from orchestration.report.render import render_page, render_report
 from ser_model import storage
 
 NUM_SPEAKERS = 24
@@ -61,6 +61,54 @@ def audit_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     return output
 
 
+@pytest.fixture(scope="module")
+def robustness_folder(audit_folder: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The model of dimensions under noise at three levels, which harms one sex more."""
+    source = Path(audit_folder).parent
+    folder = tmp_path_factory.mktemp("robustness")
+    metadata = storage.read_table(str(source / "metadata.parquet"))
+    clean = storage.read_table(str(source / "dimensional.parquet"))
+    is_female = np.array(metadata["sex"].to_pylist()) == "female"
+    rng = np.random.default_rng(12)
+    tables = []
+    for condition, scale in (("clean", 0.0), ("noise-20db", 0.01), ("noise-5db", 0.2)):
+        table = clean.append_column("condition", pa.array([condition] * len(clean)))
+        for place, name in enumerate(("arousal", "dominance", "valence"), start=1):
+            noise = rng.normal(0, 1, len(clean)) * scale * (1 + is_female)
+            table = table.set_column(place, name, pa.array(clean[name].to_numpy() + noise))
+        tables.append(table)
+    storage.write_table(str(folder / "said.parquet"), pa.concat_tables(tables))
+    output = str(folder / "audit")
+    audit_runs(
+        [str(folder / "said.parquet")],
+        str(source / "metadata.parquet"),
+        output,
+        num_replicates=100,
+    )
+    return output
+
+
+def test_conditions_are_shown_with_their_break_point_and_whom_they_harm(
+    robustness_folder: str,
+) -> None:
+    panel = build_page(read_audit(robustness_folder)).sections[0].conditions
+    assert panel is not None
+    assert [row.condition for row in panel.rows] == ["noise-20db", "noise-5db"]
+    assert [curve.target for curve in panel.curves] == ["arousal", "dominance", "valence"]
+    on_dominance = panel.curves[1]
+    assert on_dominance.break_point is not None
+    assert on_dominance.break_point.value == 5.0
+    assert on_dominance.break_x == on_dominance.levels[1].x
+    worst = panel.gaps[0].gaps[0]
+    assert (worst.first, worst.second, worst.condition) == ("sex=female", "sex=male", "noise-5db")
+    assert worst.statistic.value is not None
+    assert worst.statistic.value < -0.1
+    assert worst.is_shown
+    html = render_page(build_page(read_audit(robustness_folder)))
+    assert "Changes tested against 0" in html
+    assert numbers_shown(html) <= numbers_in(robustness_folder)
+
+
 def test_both_models_are_judged(audit_folder: str) -> None:
     page = build_page(read_audit(audit_folder))
     categorical, dimensional = page.sections
@@ -97,15 +145,23 @@ def test_it_renders(audit_folder: str, tmp_path: Path) -> None:
 def test_every_number_is_in_the_tables(audit_folder: str, tmp_path: Path) -> None:
     output = tmp_path / "report.html"
     render_report(audit_folder, str(output))
-    shown = {float(value) for value in re.findall(r'<data value="([^"]*)">', output.read_text())}
+    shown = numbers_shown(output.read_text())
+    assert len(shown) > 300
+    assert shown <= numbers_in(audit_folder)
+
+
+def numbers_shown(html: str) -> set[float]:
+    return {float(value) for value in re.findall(r'<data value="([^"]*)">', html)}
+
+
+def numbers_in(folder: str) -> set[float]:
     numbers: set[float] = set()
     for name in ("statistics", "speakers"):
-        table = storage.read_table(f"{audit_folder}/{name}.parquet")
+        table = storage.read_table(f"{folder}/{name}.parquet")
         for column, field in zip(table.columns, table.schema, strict=True):
             if pa.types.is_floating(field.type):
                 numbers |= set(column.drop_null().to_pylist())
-    assert len(shown) > 300
-    assert shown <= numbers
+    return numbers
 
 
 def test_residuals_of_dimensions_have_boxes_and_speakers_of_emotions_intervals(
