@@ -22,7 +22,7 @@ check: $(ENVIRONMENT) ## style, types, import rules
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/architecture
 
-bench: $(ENVIRONMENT) ## the claims of speed, on a quiet machine: half an hour; results go to benchmarks/results
+bench: $(ENVIRONMENT) ## the claims of speed, on a quiet machine: an hour; results go to benchmarks/results
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/scoring.py --save scoring.md
 	$(BIN)/python benchmarks/overhead.py --save overhead.md
@@ -32,6 +32,7 @@ bench: $(ENVIRONMENT) ## the claims of speed, on a quiet machine: half an hour; 
 	$(BIN)/python benchmarks/onnx_files.py --save onnx_files.md
 	$(BIN)/python benchmarks/augment.py --save augment.md
 	$(BIN)/python benchmarks/conditions.py --save conditions.md
+	$(BIN)/python benchmarks/audit.py --save audit.md
 
 format: $(ENVIRONMENT)
 	$(BIN)/ruff format .
