@@ -31,6 +31,7 @@ COMMANDS = (
     "ensemble",
     "probe",
     "report",
+    "gate",
     "train",
     "models",
 )

@@ -1,4 +1,4 @@
-"""What `serval models` does with a model that a URI names: describe it, promote it, export it."""
+"""What `serval models` does with a model that a URI names: describe it, export it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Any
 
 from orchestration import mlflow_store
 from orchestration.model_uris import RANDOM_SCHEME, ResolvedModel, resolve_model
-from orchestration.registry import REGISTERED_URI, set_alias
 from ser_model import storage
 from ser_model.audio import SAMPLING_RATE_HZ
 from ser_model.models.base import EmotionModel, Scorer
@@ -33,22 +32,6 @@ def describe_model(uri: str) -> dict[str, Any]:
         "num_parameters": _num_parameters(model),
         "min_duration_s": model.min_samples / SAMPLING_RATE_HZ,
     }
-
-
-def promote(uri: str, alias: str) -> ResolvedModel:
-    """Give an alias to the registered model that `uri` means.
-
-    Raises:
-        ModelError: the URI means no registered model.
-    """
-    resolved = resolve_model(uri)
-    match = REGISTERED_URI.fullmatch(resolved.uri)
-    if match is None:
-        raise ModelError(
-            f"{uri} is not in the registry; put it there with `serval models import {uri} --name N`"
-        )
-    set_alias(match["name"], alias, match["version"])
-    return resolved
 
 
 def export_model(uri: str, file: str) -> ResolvedModel:

@@ -139,6 +139,26 @@ def set_alias(name: str, alias: str, version: str) -> None:
         mlflow_store.open_client().set_registered_model_alias(name, alias, version)
 
 
+def find_alias(name: str, alias: str) -> RegisteredVersion | None:
+    """Return the version of a model that has an alias; None where none has it.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    client = mlflow_store.open_client()
+    with _as_model_error(f"models:/{name}"):
+        aliases = dict(client.get_registered_model(name).aliases)
+        if alias not in aliases:
+            return None
+        return _row(client.get_model_version(name, str(aliases[alias])), aliases)
+
+
+def tag_version(name: str, version: str, tag: str, value: str) -> None:
+    """Write a tag on a version of a model; one of this name is replaced."""
+    with _as_model_error(f"models:/{name}/{version}"):
+        mlflow_store.open_client().set_model_version_tag(name, version, tag, value)
+
+
 def find_version(uri: str) -> tuple[ModelVersion, str] | None:
     """Find a version by models:/NAME/VERSION or models:/NAME@ALIAS.
 

@@ -8,7 +8,7 @@ import dataclasses
 from orchestration.commands.summary import Summary
 
 HELP = "list, show, import and promote the models of the registry, and export them to ONNX"
-EXAMPLE = "serval models promote models:/demo/1 --alias champion"
+EXAMPLE = "serval models promote models:/demo/2 --alias champion --gate audit/gate.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +31,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     promote = actions.add_parser("promote", help="give a version an alias")
     promote.add_argument("uri", metavar="URI", help="models:/NAME/VERSION or models:/NAME@ALIAS")
     promote.add_argument("--alias", required=True, metavar="ALIAS", help="champion, candidate ...")
+    why = promote.add_mutually_exclusive_group()
+    why.add_argument(
+        "--gate",
+        metavar="FILE",
+        help="decision of `serval gate`, which who replaces a champion needs",
+    )
+    why.add_argument(
+        "--override", metavar="REASON", help="replace the champion without one; kept as a tag"
+    )
     export = actions.add_parser("export", help="write a model as an ONNX file")
     export.add_argument("uri", metavar="URI", help="any model with weights of Serval's")
     export.add_argument("--onnx", required=True, metavar="FILE", help="where to write it")
@@ -88,9 +97,9 @@ def _import(args: argparse.Namespace) -> Summary:
 
 
 def _promote(args: argparse.Namespace) -> Summary:
-    from orchestration.model_actions import promote
+    from orchestration.promotion import promote
 
-    uri = promote(args.uri, args.alias).uri
+    uri = promote(args.uri, args.alias, gate=args.gate, override=args.override).uri
     return Summary(text=f"{args.alias}: {uri}", data={"model_uri": uri, "alias": args.alias})
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.model_actions import promote
 from orchestration.model_uris import resolve_model
+from orchestration.promotion import promote
 from orchestration.registry import list_models, register_model
 from ser_model.models.storage import save_model, weights_sha256
 

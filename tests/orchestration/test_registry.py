@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from orchestration.model_actions import describe_model, promote
+from orchestration.model_actions import describe_model
 from orchestration.model_uris import ResolvedModel, resolve_model
+from orchestration.promotion import promote
 from orchestration.registry import list_models, register_model, set_alias
 from ser_model import storage
 from ser_model.models.storage import load_model, save_model, weights_sha256
@@ -77,7 +78,8 @@ def test_an_alias_moves_from_version_to_version(registered: str, tmp_path: Path)
     champion = f"models:/{registered}@champion"
     set_alias(registered, "champion", "1")
     assert resolve_model(champion).uri == f"models:/{registered}/1"
-    assert promote(f"models:/{registered}@candidate", "champion").uri == f"models:/{registered}/2"
+    promoted = promote(f"models:/{registered}@candidate", "champion", override="a test")
+    assert promoted.uri == f"models:/{registered}/2"
     assert resolve_model(champion).uri == f"models:/{registered}/2"
 
 
