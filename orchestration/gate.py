@@ -18,32 +18,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from orchestration.gate_audits import (
-    Kept,
     OpenAudit,
     check_comparable,
     check_segments,
     open_audit,
 )
-from orchestration.gate_config import BETTER, GapRule, GateConfig, default_config
+from orchestration.gate_config import GapRule, GateConfig, default_config
 from orchestration.gate_decision import Comparison, Decision
 from orchestration.gate_selection import Asked, describe, select, value_of
-from ser_model.metrics.intervals import Estimate, gap_estimate, paired_estimate
-from ser_model.metrics.moments import Floats
-from ser_model.metrics.noninferiority import (
-    INCONCLUSIVE,
-    Worsening,
-    hold_against,
-    is_unchanged,
-    outcome,
-    without_spread,
-)
+from orchestration.gate_worsening import gap_worsening, statistic_worsening
+from ser_model.metrics.noninferiority import INCONCLUSIVE, Worsening, outcome
 from ser_model.metrics.significance import holm
 from ser_model.schema import RunError
 
-MIN_SPEAKERS = 2
 NOT_KEPT = "too small to be shown in the candidate's audit"
-FEW_SPEAKERS = f"fewer than {MIN_SPEAKERS} speakers"
-FEW_REPLICATES = "too few replicates have a value"
 
 
 def decide(candidate: str, champion: str, config: GateConfig | None = None) -> Decision:
@@ -111,70 +99,22 @@ def _compare(asked: Asked, candidate: OpenAudit, champion: OpenAudit) -> Compari
     )
     if head.candidate is None:
         return replace(head, reason=next(one.reason for one in parts if one.reason))
-    worsening_B1, estimate = worsening_of(metric, mine, theirs, num_speakers)
-    fewest = min(one.num_speakers for one in parts)
-    return _with_numbers(head, worsening_B1, estimate, fewest)
-
-
-def worsening_of(
-    metric: str,
-    mine: tuple[Kept | None, Kept | None],
-    theirs: tuple[Kept | None, Kept | None],
-    num_speakers: int,
-) -> tuple[Floats, Estimate | None]:
-    """Return [B1] by how much the candidate is worse, and what is estimated from it.
-
-    The size of a gap bends at 0. So each gap is taken in the direction that it has in its own
-    audit, in all replicates: there the worsening is straight, and its spread that of a change.
-
-    Args:
-        metric: one of BETTER.
-        mine: the candidate's; of a gap both slices, else one slice and None.
-        theirs: likewise the champion's.
-        num_speakers: of both slices together.
-    """
-    first, other = mine[0], theirs[0]
-    assert first is not None
-    assert other is not None
-    second, other_second = mine[1], theirs[1]
-    if second is None or other_second is None:
-        sign = 1.0 if BETTER[metric] == "lower" else -1.0
-        worsening_B1 = sign * (first.values - other.values)
-        speakers = min(first.effective_speakers, other.effective_speakers)
-        return worsening_B1, paired_estimate(worsening_B1, speakers)
-    mine_sign = math.copysign(1.0, first.values[0] - second.values[0])
-    their_sign = math.copysign(1.0, other.values[0] - other_second.values[0])
-    firsts_B1 = mine_sign * first.values - their_sign * other.values
-    seconds_B1 = mine_sign * second.values - their_sign * other_second.values
-    sizes = (
-        min(first.effective_speakers, other.effective_speakers),
-        min(second.effective_speakers, other_second.effective_speakers),
-    )
-    return firsts_B1 - seconds_B1, gap_estimate(firsts_B1, seconds_B1, sizes, num_speakers)
-
-
-def _with_numbers(
-    head: Comparison, worsening_B1: Floats, estimate: Estimate | None, fewest_speakers: int
-) -> Comparison:
-    """Hold the worsening against the margin, or say why that cannot be done."""
-    value = float(worsening_B1[0])
-    found: Worsening | None
-    if is_unchanged(worsening_B1):
-        found = Worsening(value=0.0, low=0.0, high=0.0, p_value=1.0)
-    elif fewest_speakers < MIN_SPEAKERS:
-        return replace(head, worsening=value, reason=FEW_SPEAKERS)
+    if second is None:
+        assert theirs[0] is not None
+        value, held = statistic_worsening(metric, first, theirs[0], head.margin)
     else:
-        found = without_spread(worsening_B1, head.margin)
-        if found is None and estimate is not None:
-            found = hold_against(estimate, head.margin)
-    if found is None:
-        return replace(head, worsening=value, reason=FEW_REPLICATES)
+        assert theirs[0] is not None
+        assert theirs[1] is not None
+        of_champion = (theirs[0], theirs[1])
+        value, held = gap_worsening((first, second), of_champion, num_speakers, head.margin)
+    if isinstance(held, str):
+        return replace(head, worsening=value, reason=held)
     return replace(
         head,
-        worsening=found.value,
-        worsening_low=found.low,
-        worsening_high=found.high,
-        p_value=found.p_value,
+        worsening=held.value,
+        worsening_low=held.low,
+        worsening_high=held.high,
+        p_value=held.p_value,
     )
 
 

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from orchestration.gate import FEW_SPEAKERS, NOT_KEPT, decide
+from orchestration.gate import NOT_KEPT, decide
 from orchestration.gate_config import GapRule, GateConfig, Policies, StatisticRule
 from orchestration.gate_text import gate_text
+from orchestration.gate_worsening import FEW_SPEAKERS
 from pipelines.transforms.replicates import REPLICATE_ROWS
 from pipelines.transforms.sketching import SKETCH_ROWS
 from ser_model import storage

@@ -10,10 +10,10 @@ import math
 import numpy as np
 import pytest
 
-from orchestration.gate import worsening_of
 from orchestration.gate_audits import Kept
+from orchestration.gate_worsening import gap_worsening, statistic_worsening
 from ser_model.metrics.bootstrap import poisson_weights, speaker_keys
-from ser_model.metrics.noninferiority import hold_against, outcome
+from ser_model.metrics.noninferiority import outcome
 
 NUM_REPLICATES = 200
 SEGMENTS_EACH = 20
@@ -65,12 +65,13 @@ def simulate(seed, num_speakers, icc, champion_cc, candidate_cc):
 def share_of(wanted, margin, sides):
     """How often a comparison comes out so, of a statistic or of a gap."""
     outcomes = []
-    for first, *second in sides:
-        mine = (first[0], second[0][0] if second else None)
-        theirs = (first[1], second[0][1] if second else None)
-        num_speakers = sum(one.num_speakers for one in mine if one is not None)
-        _, estimate = worsening_of("concordance_cc", mine, theirs, num_speakers)
-        held = hold_against(estimate, margin)
+    for slices in sides:
+        mine, theirs = zip(*slices, strict=True)
+        if len(slices) == 1:
+            _, held = statistic_worsening("concordance_cc", mine[0], theirs[0], margin)
+        else:
+            num_speakers = sum(one.num_speakers for one in mine)
+            _, held = gap_worsening(mine, theirs, num_speakers, margin)
         outcomes.append(outcome(held, margin, held.p_value))
     return np.mean([one == wanted for one in outcomes])
 
@@ -85,7 +86,13 @@ def test_a_drop_as_large_as_the_margin_rarely_passes_and_rarely_fails(num_speake
 
 @pytest.mark.parametrize(
     ("champion", "candidate"),
-    [((0.7, 0.7), (0.7, 0.65)), ((0.7, 0.5), (0.7, 0.45)), ((0.7, 0.5), (0.45, 0.7))],
+    [
+        ((0.7, 0.7), (0.7, 0.65)),
+        ((0.7, 0.65), (0.7, 0.6)),
+        ((0.7, 0.5), (0.7, 0.45)),
+        ((0.7, 0.5), (0.45, 0.7)),
+        ((0.7, 0.69), (0.64, 0.7)),
+    ],
 )
 def test_a_gap_that_widens_by_the_margin_rarely_passes_and_rarely_fails(champion, candidate):
     sides = [
@@ -105,3 +112,11 @@ def test_equally_good_models_pass_more_often_the_more_speakers_there_are():
         sides = [[simulate(seed, num_speakers, 0.3, 0.7, 0.7)] for seed in range(100)]
         shares.append(share_of("pass", 0.02, sides))
     assert shares[0] < shares[1]
+
+
+def test_a_gap_that_closes_passes():
+    sides = [
+        [simulate(seed, 24, 0.3, 0.7, 0.7), simulate(1000 + seed, 24, 0.3, 0.5, 0.7)]
+        for seed in range(100)
+    ]
+    assert share_of("pass", 0.05, sides) >= 0.95
