@@ -69,8 +69,9 @@ class Sound:
 def find_sounds(folder: str) -> tuple[Sound, ...]:
     """Return the sounds below a folder, sorted by path.
 
-    A table decides about the files that it names; the class of any other file below `music`,
-    `noise` or `speech` of MUSAN is that name, and else the name of the folder that it lies in.
+    A table decides about the files that it names, and may name one under several classes; the
+    class of any other file below `music`, `noise` or `speech` of MUSAN is that name, and else the
+    name of the folder that it lies in.
 
     Raises:
         ConfigError: there are none, or a table names a file that is not there.
@@ -78,18 +79,16 @@ def find_sounds(folder: str) -> tuple[Sound, ...]:
         OSError: the folder cannot be listed.
     """
     paths = storage.list_files(folder)
-    found = dict(_in_tables(folder, paths))
+    found = {(path, _spelt(noise_class)) for path, noise_class in _in_tables(folder, paths)}
+    in_tables = {path for path, _ in found}
     musan = _musan_folders(paths)
     for path in paths:
         parts = PurePosixPath(path).parts
-        if len(parts) > 1 and path not in found and _is_audio(path):
-            found[path] = _class_by_folder(parts, musan)
+        if len(parts) > 1 and path not in in_tables and _is_audio(path):
+            found.add((path, _spelt(_class_by_folder(parts, musan))))
     if not found:
         raise ConfigError(f"{folder} holds no sounds of a known class: {ADVICE}")
-    return tuple(
-        Sound(path=path, noise_class=_spelt(noise_class))
-        for path, noise_class in sorted(found.items())
-    )
+    return tuple(Sound(path=path, noise_class=noise_class) for path, noise_class in sorted(found))
 
 
 def _in_tables(folder: str, paths: list[str]) -> Iterator[tuple[str, str]]:

@@ -65,6 +65,14 @@ def test_musan_is_read_by_its_three_folders_at_any_depth(write_sound, tmp_path: 
     assert sorted(classes(at_its_root).values()) == ["music", "noise", "speech"]
 
 
+def test_a_sound_may_stand_for_several_classes(write_sound, tmp_path: Path) -> None:
+    write_sound("1.wav")
+    (tmp_path / "noise/classes.csv").write_text("file,class\n1.wav,human\n1.wav,natural\n")
+    folder = NoiseFolder.open(str(tmp_path / "noise"))
+    assert [sound.noise_class for sound in folder.sounds] == ["human", "natural"]
+    conditions(["natural-0db", "human-0db"], folder)
+
+
 def test_several_layouts_lie_side_by_side(write_sound, tmp_path: Path) -> None:
     write_sound("esc/audio/a.wav")
     (tmp_path / "noise/esc/meta").mkdir()
