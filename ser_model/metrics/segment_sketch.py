@@ -44,10 +44,11 @@ class SegmentSketch:
     @classmethod
     def from_hashes(cls, hashes: UInt64s) -> SegmentSketch:
         """Sketch the set of segments with these hashes, each of which stands there once."""
+        few = hashes if hashes.size <= SKETCH_SIZE else np.partition(hashes, SKETCH_SIZE)
         return cls(
             num_segments=len(hashes),
             fingerprint=int(np.sum(hashes, dtype=np.uint64)),
-            smallest=np.sort(hashes)[:SKETCH_SIZE],
+            smallest=np.sort(few[:SKETCH_SIZE]),
         )
 
     def merge(self, other: SegmentSketch) -> SegmentSketch:
