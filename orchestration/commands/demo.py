@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> Summary:
     """Run the steps that are not done yet, and say what the audit found."""
     from orchestration.demo.findings import read_findings
     from orchestration.demo.line import TRACKING_VARIABLE, DemoConfig, run_demo, tracking_uri
+    from orchestration.demo.robustness_findings import read_robustness
     from orchestration.demo.text_line import REPORT as TEXT_REPORT
     from ser_model import storage
 
@@ -57,20 +58,23 @@ def run(args: argparse.Namespace) -> Summary:
     outcomes = run_demo(folder, config, say=lambda line: logger.info("%s", line))
     corpus, scored = outcomes["corpus"], outcomes["score"]
     findings = read_findings(str(folder / "audit"), corpus["planted"]["gap"])
+    robustness = read_robustness(str(folder / "audit"))
     text_findings = _read_text_findings(folder, outcomes) if args.with_text else None
     wall_s = time.monotonic() - started
     lines = [
         f"synthetic corpus: {corpus['num_segments']} segments of {corpus['num_speakers']} speakers "
         f"in {corpus['num_recordings']} recordings",
-        f"scored with {scored['model_uri']}: {scored['num_predictions']} test segments, "
-        f"{scored['num_rejections']} rejected",
+        f"scored with {scored['model_uri']}: {scored['num_clean_predictions']} test segments, "
+        f"{_under(scored)}, {scored['num_rejections']} rejected",
         findings.as_text(),
         f"({corpus['planted']['what']})",
+        robustness.as_text(),
         *([] if text_findings is None else [text_findings.as_text()]),
         f"done in {wall_s:.0f} s; where to look next:",
         f"  {folder / 'report.html'}",
         *([] if text_findings is None else [f"  {folder / TEXT_REPORT}"]),
         f"  {folder / 'corpus' / 'README.md'}",
+        f"  {folder / 'noise' / 'README.md'}",
         f"  {f'MLflow as in {TRACKING_VARIABLE}' if elsewhere else mlflow_ui}",
     ]
     if args.quick:
@@ -79,6 +83,7 @@ def run(args: argparse.Namespace) -> Summary:
         "dir": str(folder),
         "num_segments": corpus["num_segments"],
         "model_uri": scored["model_uri"],
+        "num_conditions": scored["num_conditions"],
         "num_predictions": scored["num_predictions"],
         "num_rejections": scored["num_rejections"],
         "content_sha256": scored["content_sha256"],
@@ -86,10 +91,15 @@ def run(args: argparse.Namespace) -> Summary:
         "mlflow_tracking_uri": None if elsewhere else tracking_uri(folder),
         "wall_s": round(wall_s, 1),
         **findings.as_data(),
+        "robustness": robustness.as_data(),
     }
     if text_findings is not None:
         data["with_text"] = {"report": str(folder / TEXT_REPORT), **text_findings.as_data()}
     return Summary(text="\n".join(lines), data=data)
+
+
+def _under(scored: Record) -> str:
+    return f"clean and under {scored['num_conditions'] - 1} levels of white noise"
 
 
 def _read_text_findings(folder: Path, outcomes: Mapping[str, Record]) -> TextFindings:

@@ -20,6 +20,8 @@ below. Use it to see Serval work, never to judge a model for real speech.
 - Speakers are in one split alone. Sentences are the same in all splits.
 - `arousal`, `dominance`, `valence`: the mean of three simulated raters, 0 to 1. `emotion` names the
   quadrant of arousal and valence; `sentiment` is that of the words.
+- The folder `noise` beside this one, which `serval demo` makes too, holds made noises to score this
+  corpus under more conditions with.
 
 ## What was planted
 

@@ -53,13 +53,13 @@ class Findings:
     def as_text(self) -> str:
         """Return tables for people."""
         lines = ["CCC on unseen speakers, with 95 % intervals"]
-        lines += [f"  {name:<26}{_interval(row)}" for name, row in self.overall.items()]
+        lines += [f"  {name:<26}{interval_text(row)}" for name, row in self.overall.items()]
         lines += [f"gaps in CCC between groups of speakers; {_margin(self.gaps)}"]
         for row in self.gaps:
             verdict = row["verdict"] or ""
             name = f"{row['slice']} {row['target']}"
             lines.append(
-                f"  {name:<36}{_interval(row)}  {_p(row['p_adjusted'])}  {verdict}".rstrip()
+                f"  {name:<36}{interval_text(row)}  {p_text(row['p_adjusted'])}  {verdict}".rstrip()
             )
         found = f"FOUND, in {', '.join(self.found_in)}" if self.found_in else "NOT FOUND"
         return "\n".join([*lines, f"planted gap {self.planted}: {found}"])
@@ -104,7 +104,8 @@ def _short(value: float) -> str:
     return f"{value:.3f}".rstrip("0").replace("0.", ".")
 
 
-def _interval(row: Row) -> str:
+def interval_text(row: Row) -> str:
+    """Write a value with its interval, or with the reason why it has none."""
     if row["ci_low"] is None:
         return f"{_number(row['value'])}  no interval: {row['reason']}"
     return f"{_number(row['value'])}  [{_number(row['ci_low'])}, {_number(row['ci_high'])}]"
@@ -114,7 +115,8 @@ def _number(value: float | None) -> str:
     return "   -" if value is None else f"{value:+.2f}".replace("+", " ")
 
 
-def _p(value: float | None) -> str:
+def p_text(value: float | None) -> str:
+    """Write a p-value; blanks where there is none."""
     if value is None:
         return "        "
     return "p < .001" if value < 0.001 else f"p = {value:.3f}".replace("0.", ".")

@@ -16,12 +16,15 @@ from orchestration.demo.steps import Record, Step, run_steps
 from orchestration.demo.text_line import TextLine
 from orchestration.progress import Progress
 from ser_model import storage
-from ser_model.schema import ConfigError, RunError
+from ser_model.schema import CLEAN, ConfigError, RunError
 
 TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
 MODEL_NAME = "serval-demo"
 SEGMENTS_PER_SHARD = 50
 """Small, so that both workers have something to do and a killed run something to resume."""
+
+CONDITIONS = "severity"
+"""White noise from mild to harsh, beside clean: it needs no sounds but its own."""
 
 SLICES = (("sex",), ("accent",))
 
@@ -57,8 +60,8 @@ def run_demo(
         say: told in a line of each step.
 
     Returns:
-        The outcome of each step by its name: corpus, train, score, audit, report, and with text
-        those of `TextLine`.
+        The outcome of each step by its name: corpus, train, score, audit, report, noise, and with
+        text those of `TextLine`.
 
     Raises:
         RunError: the folder holds a demo of another configuration or version.
@@ -66,7 +69,12 @@ def run_demo(
     """
     folder = folder.absolute()
     # Without with_text: a demo that was made without text goes on with it in the same folder.
-    identity = {"seed": config.seed, "quick": config.quick, "serval": version("serval")}
+    identity = {
+        "seed": config.seed,
+        "quick": config.quick,
+        "serval": version("serval"),
+        "under": CONDITIONS,
+    }
     _claim(folder, identity)
     os.environ.setdefault(TRACKING_VARIABLE, tracking_uri(folder))
     line = _Line(folder=folder, config=config)
@@ -124,7 +132,7 @@ class _Line:
             ),
             Step(
                 name="score",
-                doing="pack the test split and score it with Ray",
+                doing="pack the test split and score it with Ray, clean and under white noise",
                 output="run/run.json",
                 work=self.pack_and_score,
             ),
@@ -135,6 +143,12 @@ class _Line:
                 work=self.audit,
             ),
             Step(name="report", doing="write the report", output="report.html", work=self.report),
+            Step(
+                name="noise",
+                doing="make noise to score under more conditions with",
+                output="noise/README.md",
+                work=self.make_noise,
+            ),
         ]
 
     def at(self, *parts: str) -> str:
@@ -162,9 +176,17 @@ class _Line:
 
         shards = self.at("shards")
         pack_manifest(self.manifest, shards, split="test", segments_per_shard=SEGMENTS_PER_SHARD)
-        summary = score(shards, model_uri=champion_uri(MODEL_NAME), output=self.at("run"))
+        summary = score(
+            shards,
+            model_uri=champion_uri(MODEL_NAME),
+            output=self.at("run"),
+            conditions=(CONDITIONS,),
+        )
+        clean = summary.counts_by_condition[CLEAN]
         return {
             "model_uri": summary.model_uri,
+            "num_conditions": len(summary.counts_by_condition),
+            "num_clean_predictions": clean["num_predictions"],
             "num_predictions": summary.num_predictions,
             "num_rejections": summary.num_rejections,
             "content_sha256": summary.content_sha256,
@@ -189,3 +211,8 @@ class _Line:
 
         summary = render_report(self.at("audit"), self.at("report.html"))
         return {"num_bytes": summary.num_bytes}
+
+    def make_noise(self) -> Mapping[str, object]:
+        from orchestration.demo.noises import make_noises
+
+        return make_noises(self.at("noise"), self.config.seed)

@@ -16,6 +16,8 @@ import pytest
 from orchestration.committed import committed_files
 from orchestration.demo.corpus import quick_corpus
 from ser_model import storage
+from ser_model.augment import SETS, NoiseFolder, conditions
+from ser_model.schema import CLEAN
 
 HEAVY = ("torch", "ray", "apache_beam", "mlflow", "soundfile", "espeakng_loader")
 COMMAND = f"""
@@ -26,6 +28,7 @@ print(*(name for name in {HEAVY} if name in sys.modules), file=sys.stderr)
 sys.exit(exit_code)
 """
 NUM_TEST_SEGMENTS = 6 * 2 * 6
+CONDITIONS = {CLEAN, *(f"white-noise-{snr_db}db" for snr_db in (30, 25, 20, 15, 10, 5, 0))}
 
 
 def start(folder: Path, *options: str) -> subprocess.Popen[str]:
@@ -80,15 +83,18 @@ def test_a_killed_demo_ends_as_if_it_had_not_been(killed: Path) -> None:
     summary, errors = finish(killed)
     assert errors.count("done before") == 2
     assert summary["num_segments"] == sum(quick_corpus(0).num_speakers.values()) * 6 * 6
-    assert (summary["num_predictions"], summary["num_rejections"]) == (NUM_TEST_SEGMENTS, 0)
+    assert summary["num_predictions"] == NUM_TEST_SEGMENTS * len(CONDITIONS)
+    assert summary["num_rejections"] == 0
     committed = committed_files(str(killed / "run"))
-    ids = Counter(
-        segment_id
+    rows = Counter(
+        (row["segment_id"], row["condition"])
         for uri in committed.predictions
-        for segment_id in storage.read_table(uri)["segment_id"].to_pylist()
+        for row in storage.read_table(uri).select(["segment_id", "condition"]).to_pylist()
     )
-    assert len(ids) == NUM_TEST_SEGMENTS
-    assert set(ids.values()) == {1}
+    assert len({segment_id for segment_id, _ in rows}) == NUM_TEST_SEGMENTS
+    assert {condition for _, condition in rows} == CONDITIONS
+    assert len(rows) == NUM_TEST_SEGMENTS * len(CONDITIONS)
+    assert set(rows.values()) == {1}
     assert set(summary["concordance_cc"]) == {"arousal", "dominance", "valence"}
     assert summary["planted_gap"]["slice"] == "accent=scottish-rest"
     report = (killed / "report.html").read_text()
@@ -96,9 +102,35 @@ def test_a_killed_demo_ends_as_if_it_had_not_been(killed: Path) -> None:
     assert "accent=scottish" in report
 
     again, errors = finish(killed)
-    assert errors.count("done before") == 5
+    assert errors.count("done before") == 6
     assert errors.splitlines()[-1].split() == []  # nothing heavy was loaded
     assert {**again, "wall_s": 0} == {**summary, "wall_s": 0}
+
+
+def test_the_audit_and_the_report_say_what_noise_does(killed: Path) -> None:
+    summary, _ = finish(killed)
+    statistics = storage.read_table(str(killed / "audit" / "statistics.parquet")).to_pylist()
+    overall = [row for row in statistics if row["slice_by"] == "" and row["target"] == "arousal"]
+    scored = {row["condition"] for row in overall if row["metric"] == "concordance_cc"}
+    assert scored == CONDITIONS
+    breaks = {
+        row["target"]: row["value"]
+        for row in statistics
+        if row["metric"] == "concordance_cc_break_point"
+        and row["slice"] == "condition=white-noise-*db"
+    }
+    found = summary["robustness"]["break_points"]
+    assert {target: row["value"] for target, row in found.items()} == breaks
+    assert set(breaks) == {"arousal", "dominance", "valence"}
+    report = (killed / "report.html").read_text()
+    assert "CCC of arousal over white-noise-*db" in report
+    assert "Whom conditions change more" in report
+
+
+def test_the_demos_noises_serve_every_condition(killed: Path) -> None:
+    finish(killed)
+    chosen = conditions(list(SETS), NoiseFolder.open(str(killed / "noise")))
+    assert sum(condition.needs_noise for condition in chosen) > 10
 
 
 def test_everything_stays_in_the_demo_folder(killed: Path) -> None:
@@ -128,7 +160,7 @@ def test_another_seed_does_not_mix_into_the_folder(killed: Path) -> None:
 def test_a_demo_goes_on_with_models_that_read(killed: Path) -> None:
     alone, _ = finish(killed)
     summary, errors = finish(killed, "--with-text")
-    assert errors.count("done before") == 5
+    assert errors.count("done before") == 6
     with_text = summary.pop("with_text")
     assert {**summary, "wall_s": 0} == {**alone, "wall_s": 0}
     rows = {(row["model"], row["target"], row["slice"]): row for row in with_text["concordance_cc"]}
@@ -144,7 +176,7 @@ def test_a_demo_goes_on_with_models_that_read(killed: Path) -> None:
     assert "The speech in this corpus is synthetic" in Path(with_text["report"]).read_text()
 
     again, errors = finish(killed, "--with-text")
-    assert errors.count("done before") == 11
+    assert errors.count("done before") == 12
     assert errors.splitlines()[-1].split() == []  # nothing heavy was loaded
     assert again["with_text"] == with_text
     assert finish(killed)[0].keys() == alone.keys()
