@@ -85,6 +85,7 @@ def _lowest(rows: Sequence[Row]) -> Row | None:
         for row in rows
         if row["metric"] == "concordance_cc_change_gap"
         and row["slice_by"] == "condition,accent"
+        and row["condition"].startswith("white-noise-")
         and row["slice"].endswith("-rest")
         and row["value"] is not None
         and row["value"] < 0

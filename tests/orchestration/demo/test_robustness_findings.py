@@ -92,6 +92,7 @@ def test_the_accent_that_loses_most_is_that_of_the_lowest_gap(tmp_path: Path) ->
         {**change_gap("sex=female-rest", "arousal", -0.9), "slice_by": "condition,sex"},
         {**change_gap("accent=x-rest", "arousal", -0.9), "metric": "unchanged_share_gap"},
         {**change_gap("accent=y-rest", "arousal", -0.9), "value": None},
+        {**change_gap("accent=z-rest", "arousal", -0.9), "condition": "music-20db"},
     )
     lost = findings.as_data()["loses_most"]
     assert isinstance(lost, dict)
