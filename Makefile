@@ -9,8 +9,8 @@ ENVIRONMENT := $(VENV)/.installed
 demo: $(ENVIRONMENT) ## the whole line on a corpus that it makes itself
 	$(BIN)/serval demo
 
-test: $(ENVIRONMENT) ## every test but the slow ones
-	$(BIN)/pytest -m "not slow"
+test: $(ENVIRONMENT) ## every test but the slow ones, the files shared out to two processes
+	$(BIN)/pytest -m "not slow" --numprocesses 2 --dist loadfile
 
 test-all: $(ENVIRONMENT) ## every test
 	$(BIN)/pytest
