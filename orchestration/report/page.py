@@ -46,7 +46,7 @@ from orchestration.report.verdict import Light, Verdict, headline_rows, judge, s
 from ser_model.schema import CLEAN, DIMENSIONS, RunError
 
 MAX_SECTIONS = 10
-"""Models and conditions shown in full; all stand in the overview."""
+"""Models shown in full; all stand in the overview."""
 MAX_OVERVIEW_ROWS = 200
 EMOTION = "emotion"
 
@@ -113,8 +113,9 @@ class Page:
     """The whole report.
 
     Attributes:
-        overview: all models and conditions, up to MAX_OVERVIEW_ROWS.
-        num_pairs: how many models x conditions the audit holds.
+        overview: all models on clean audio, up to MAX_OVERVIEW_ROWS; a model that was not scored on
+            it under each of its conditions.
+        num_pairs: how many there are.
         summary: the verdict on all of them together.
         sections: the first MAX_SECTIONS of them in full.
         embeddings: what is known of a sample of kept embeddings, or None.
@@ -148,7 +149,7 @@ def build_page(folder: AuditFolder) -> Page:
         by_pair.setdefault((row.model_version, row.condition), []).append(row)
     if not by_pair:
         raise RunError(f"{folder.uri} holds no statistic: no prediction met its truth")
-    pairs = sorted(by_pair, key=_clean_first)
+    pairs = sorted(_to_show(by_pair), key=_clean_first)
     is_cross_corpus = bool(folder.audit.get("configuration", {}).get("cross_corpus"))
     overview = tuple(
         _overview_row(*pair, by_pair[pair], is_cross_corpus=is_cross_corpus)
@@ -180,6 +181,12 @@ def _overview_row(
         verdict=judge(statistics, is_cross_corpus=is_cross_corpus),
         headlines=tuple(headline_rows(statistics, is_cross_corpus=is_cross_corpus)),
     )
+
+
+def _to_show(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Each model on clean audio, where what conditions do to it stands too; else all it has."""
+    present = set(pairs)
+    return [pair for pair in present if pair[1] == CLEAN or (pair[0], CLEAN) not in present]
 
 
 def _clean_first(pair: tuple[str, str]) -> tuple[bool, int, str, str]:

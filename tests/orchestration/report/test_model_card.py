@@ -59,14 +59,14 @@ def test_the_card_says_what_the_report_says(make_audit) -> None:
     assert "synthetic" not in card
 
 
-def test_every_model_and_condition_has_results_of_its_own(make_audit) -> None:
-    pairs = [{}, {"condition": "babble"}, {"model_version": "4"}]
+def test_every_model_has_results_on_clean_audio_or_else_under_its_conditions(make_audit) -> None:
+    pairs = [{}, {"condition": "babble"}, {"model_version": "4", "condition": "babble"}]
     matter = front_matter(card_of(make_audit(pairs=pairs)))
     found = [
         (model["name"], [result["dataset"]["config"] for result in model["results"]])
         for model in matter["model-index"]
     ]
-    assert found == [("3", ["clean", "babble"]), ("4", ["clean"])]
+    assert found == [("3", ["clean"]), ("4", ["babble"])]
 
 
 def test_a_model_of_emotions_has_a_card(make_audit) -> None:
