@@ -136,15 +136,7 @@ def _test(first: Sequence[float | None], second: Sequence[float | None]) -> Row:
     if estimate is None:
         value = float(np.mean(present[0]) - np.mean(present[1]))
         return {"value": value, "reason": NO_SPREAD}
-    low, high = estimate.interval()
-    return {
-        "value": estimate.value,
-        "ci_low": low,
-        "ci_high": high,
-        "standard_error": estimate.standard_error,
-        "degrees_of_freedom": estimate.degrees_of_freedom,
-        "p_value": estimate.p_value,
-    }
+    return {"value": estimate.value, "p_value": estimate.p_value, **estimate.as_columns()}
 
 
 _EMPTY = dict.fromkeys(SYSTEM_ROWS.names)

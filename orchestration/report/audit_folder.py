@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from orchestration.report.wording import DRAWS_METRIC, HEADLINE_METRICS, TARGETS
+from pipelines.audit_config import SIGNIFICANCE
 from ser_model import storage
 from ser_model.schema import SPEAKERS, STATISTICS, TESTS, RunError
 
@@ -63,6 +64,11 @@ class Statistic:
     degrees_of_freedom: float | None = None
     p_adjusted_fdr: float | None = None
     minimum_detectable_effect: float | None = None
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether a difference from 0 is shown, after correction for looking at many."""
+        return self.p_adjusted is not None and self.p_adjusted < SIGNIFICANCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,6 @@ from ser_model.schema import CLEAN
 
 DIFFERENCE = "_difference"
 CHANGE = "_change"
-SIGNIFICANCE = 0.05
 MAX_PAIRS = 24
 """For each target."""
 MAX_OF_SLICES = 12
@@ -33,12 +32,6 @@ class Pair:
     second: str
     slice: str
     statistic: Statistic
-
-    @property
-    def is_shown(self) -> bool:
-        """Whether a difference from 0 is shown, after correction for looking at many."""
-        p = self.statistic.p_adjusted
-        return p is not None and p < SIGNIFICANCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +161,7 @@ def _panel(title: str, metric: str, pairs: Sequence[Pair]) -> PairPanel:
         if (shown := [pair for pair in of_all if pair.statistic.target == target])
     )
     differing = sorted(
-        (pair for pair in pairs if pair.slice and pair.is_shown),
+        (pair for pair in pairs if pair.slice and pair.statistic.is_shown),
         key=lambda pair: (-abs(pair.statistic.value or 0.0), pair.first, pair.second, pair.slice),
     )
     shown_rows = [pair.statistic for _, shown in by_target for pair in shown]

@@ -16,8 +16,6 @@ from ser_model.schema import CLEAN, SUPPRESSED
 MAX_CONDITIONS = 40
 MAX_GAPS = 16
 """For each metric."""
-SIGNIFICANCE = 0.05
-
 GAP_METRICS: Mapping[str, tuple[str, str, str]] = {
     "concordance_cc_change_gap": ("Change in CCC", "first loses more", "second loses more"),
     "unweighted_average_recall_change_gap": (
@@ -67,12 +65,6 @@ class ChangeGap:
     first: str
     second: str
     statistic: Statistic
-
-    @property
-    def is_shown(self) -> bool:
-        """Whether a difference from 0 is shown, after correction for looking at many."""
-        p = self.statistic.p_adjusted
-        return p is not None and p < SIGNIFICANCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,9 +223,7 @@ def _gap_panel(
         right=right,
         gaps=tuple(shown),
         num_gaps=len(tested),
-        num_shown_to_differ=sum(
-            row.p_adjusted is not None and row.p_adjusted < SIGNIFICANCE for row in tested
-        ),
+        num_shown_to_differ=sum(row.is_shown for row in tested),
         num_suppressed=sum(row.verdict == SUPPRESSED for row in rows),
         axis=interval_axis((gap.statistic for gap in shown), include=(0.0,)),
     )

@@ -90,14 +90,7 @@ def _mean_absolute_error(name: str, truth: Floats, prediction: Floats) -> Row:
         standard_error=float(errors.std(ddof=1)) / math.sqrt(errors.size),
         degrees_of_freedom=errors.size - 1.0,
     )
-    low, high = estimate.interval()
-    return {
-        **row,
-        "ci_low": low,
-        "ci_high": high,
-        "standard_error": estimate.standard_error,
-        "degrees_of_freedom": estimate.degrees_of_freedom,
-    }
+    return {**row, **estimate.as_columns()}
 
 
 def _ranking(name: str, truth: Floats, prediction: Floats) -> Row:

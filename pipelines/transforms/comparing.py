@@ -209,15 +209,7 @@ def of_gap(
     if gap is None:
         has_no_spread = np.isfinite(metric.values - others).all()
         return {"value": value, "reason": NO_SPREAD if has_no_spread else FEW_REPLICATES}
-    low, high = gap.interval()
-    return {
-        "value": value,
-        "ci_low": low,
-        "ci_high": high,
-        "p_value": gap.p_value,
-        "standard_error": gap.standard_error,
-        "degrees_of_freedom": gap.degrees_of_freedom,
-    }
+    return {"value": value, "p_value": gap.p_value, **gap.as_columns()}
 
 
 _NOTHING = dict.fromkeys(

@@ -99,16 +99,7 @@ def gap_row(
     if gap is None:
         has_no_spread = np.isfinite(metric.values - others).all()
         return {**head, "value": value, "reason": NO_SPREAD if has_no_spread else FEW_REPLICATES}
-    low, high = gap.interval()
-    return {
-        **head,
-        "value": value,
-        "ci_low": low,
-        "ci_high": high,
-        "p_value": gap.p_value,
-        "standard_error": gap.standard_error,
-        "degrees_of_freedom": gap.degrees_of_freedom,
-    }
+    return {**head, "value": value, "p_value": gap.p_value, **gap.as_columns()}
 
 
 def against_all_row(gap: Row, name: str, value: float) -> Row:

@@ -240,14 +240,10 @@ def _of_pair(metric: MetricValues, other: MetricValues, side: SideValues) -> dic
     estimate = paired_estimate(difference_B1, side.effective_speakers)
     if estimate is None:
         return {"value": value, "reason": FEW_REPLICATES}
-    low, high = estimate.interval()
     return {
+        **estimate.as_columns(),
         "value": value,
-        "ci_low": low,
-        "ci_high": high,
         "p_value": estimate.p_value,
-        "standard_error": estimate.standard_error,
-        "degrees_of_freedom": estimate.degrees_of_freedom,
         "minimum_detectable_effect": estimate.minimum_detectable_effect,
     }
 

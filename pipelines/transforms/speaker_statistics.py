@@ -157,9 +157,10 @@ def _average_and_ranking(moments: CoMoments) -> Iterator[Row]:
         error = float(differences.std(ddof=1)) / math.sqrt(size)
         row["value"] = float(differences.mean())
         if error > 0:
-            row |= _with_interval(
-                Estimate(value=row["value"], standard_error=error, degrees_of_freedom=size - 1.0)
+            estimate = Estimate(
+                value=row["value"], standard_error=error, degrees_of_freedom=size - 1.0
             )
+            row |= estimate.as_columns()
     yield row
     yield _ranking("speaker_ranking", moments.mean_truth, moments.mean_prediction)
 
@@ -185,16 +186,6 @@ def _ranking(metric: str, left: Floats, right: Floats) -> Row:
     low, high = spearman_interval(correlation, left.size)
     row: Row = {"metric": metric, "value": correlation}
     return {**row, "ci_low": low, "ci_high": high} if math.isfinite(low) else row
-
-
-def _with_interval(estimate: Estimate) -> Row:
-    low, high = estimate.interval()
-    return {
-        "ci_low": low,
-        "ci_high": high,
-        "standard_error": estimate.standard_error,
-        "degrees_of_freedom": estimate.degrees_of_freedom,
-    }
 
 
 def _estimates(moments: CoMoments) -> dict[str, dict[str, Floats]]:

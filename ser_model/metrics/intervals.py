@@ -79,6 +79,16 @@ class Estimate:
         reach = quantile * self.standard_error
         return self.value - reach, self.value + reach
 
+    def as_columns(self) -> dict[str, float]:
+        """Return what a row of statistics says of how certain the value is, by column."""
+        low, high = self.interval()
+        return {
+            "ci_low": low,
+            "ci_high": high,
+            "standard_error": self.standard_error,
+            "degrees_of_freedom": self.degrees_of_freedom,
+        }
+
     @property
     def p_value(self) -> float:
         """Two-sided p-value of the test against 0."""

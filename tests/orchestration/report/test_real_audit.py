@@ -103,7 +103,7 @@ def test_conditions_are_shown_with_their_break_point_and_whom_they_harm(
     assert (worst.first, worst.second, worst.condition) == ("sex=female", "sex=male", "noise-5db")
     assert worst.statistic.value is not None
     assert worst.statistic.value < -0.1
-    assert worst.is_shown
+    assert worst.statistic.is_shown
     html = render_page(build_page(read_audit(robustness_folder)))
     assert "Changes tested against 0" in html
     assert numbers_shown(html) <= numbers_in(robustness_folder)

@@ -65,7 +65,7 @@ def test_the_most_certain_gaps_are_shown_and_the_suppressed_counted(rows) -> Non
     assert (change.title, change.left) == ("Change in CCC", "first loses more")
     assert (change.num_gaps, change.num_shown_to_differ, change.num_suppressed) == (4, 4, 0)
     gap = change.gaps[0]
-    assert (gap.first, gap.second, gap.is_shown) == ("sex=female", "sex=male", True)
+    assert (gap.first, gap.second, gap.statistic.is_shown) == ("sex=female", "sex=male", True)
     assert (unchanged.num_gaps, unchanged.num_shown_to_differ) == (4, 0)
     assert (shift.gaps, shift.num_gaps, shift.num_suppressed) == ((), 0, 4)
 
