@@ -16,11 +16,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-import yaml
-
-from ser_model import storage
-from ser_model.models.configuration import build
-from ser_model.schema import CLEAN, DIMENSIONS, ConfigError
+from orchestration.config_file import read_config_file
+from ser_model.schema import CLEAN, DIMENSIONS
 
 Policy: TypeAlias = Literal["pass", "fail"]
 Better: TypeAlias = Literal["higher", "lower"]
@@ -154,15 +151,10 @@ def read_config(uri: str) -> GateConfig:
     """Read a configuration.
 
     Raises:
-        ConfigError: the file cannot be read or is no configuration; the message names file, field
-            and what is allowed.
+        ConfigError: the file cannot be read or is no configuration; the message names file, line,
+            field and what is allowed.
     """
-    try:
-        return build(GateConfig, yaml.safe_load(storage.read_bytes(uri, max_bytes=1 << 20)))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{uri} does not exist") from error
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise ConfigError(f"{uri}: {error}") from error
+    return read_config_file(GateConfig, uri)
 
 
 def _check(metric: str, margin: float, target: str | None) -> None:

@@ -78,7 +78,7 @@ CCC = "metric: concordance_cc"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"gate.yaml: the whole must be a mapping, not None"),
+        ("", r"gate.yaml, line 1: the whole must be a mapping, not None"),
         ("[]", r"the whole must be a mapping"),
         ("{}", r"neither statistics nor gaps are listed"),
         ("statistics: 3", r"statistics must be a list, not 3"),
