@@ -7,13 +7,13 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from orchestration.commands.summary import Summary
+from orchestration.readers import READER_NAMES
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 HELP = "turn a corpus on disk into a manifest"
 EXAMPLE = "serval manifest recordings/ --output manifest.csv --split 70:15:15"
-READERS = ("table", "rttm", "folder")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", required=True, metavar="M", help="manifest (.parquet, .csv, .tsv, .jsonl)"
     )
-    parser.add_argument("--reader", choices=READERS, help="default: the one that fits")
+    parser.add_argument("--reader", choices=READER_NAMES, help="default: the one that fits")
     parser.add_argument(
         "--split",
         metavar="TRAIN:DEV:TEST",
@@ -35,9 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="another seed, another split")
     parser.add_argument(
         "--truth-range",
-        default="0:1",
         metavar="LOW:HIGH",
-        help="scale of arousal, dominance, valence in SOURCE; 0:1 in M (default %(default)s)",
+        help="scale of arousal, dominance, valence in SOURCE; 0:1 in M (default: the one that the "
+        "reader knows, else 0:1)",
     )
     parser.add_argument(
         "--window",
@@ -59,13 +59,15 @@ def run(args: argparse.Namespace) -> Summary:
     from ser_model import manifest, splits
     from ser_model.schema import SPLITS
 
-    truth_range = manifest.parse_truth_range(args.truth_range)
+    truth_range = None
+    if args.truth_range is not None:
+        truth_range = manifest.parse_truth_range(args.truth_range)
     shares = splits.parse_shares(args.split) if args.split is not None else None
     corpus = read_corpus(args.source, reader=args.reader, truth_range=truth_range)
     table = corpus.manifest
     if shares is not None:
         table = splits.assign_splits(table, shares, seed=args.seed)
-    lines = [f"read {args.source} with the reader {corpus.reader}"]
+    lines = [f"read {args.source} with the reader {corpus.reader}", *corpus.mismatches]
     cut: dict[str, object] = {}
     if args.window is not None or args.hop is not None or args.vad:
         from orchestration.segmenting import segment_manifest
@@ -84,6 +86,7 @@ def run(args: argparse.Namespace) -> Summary:
         lines.append(f"segments by split: {', '.join(f'{s} {counts[s]}' for s in SPLITS)}")
     lines.append(f"manifest: {args.output}")
     data = {"output": args.output, "reader": corpus.reader, **facts, **cut}
+    data["mismatches"] = list(corpus.mismatches)
     return Summary(text="\n".join(lines), data=data)
 
 

@@ -3,4 +3,17 @@
 A reader is a module with LAYOUT (one line), `matches(source, files)` and `read(source, files)`.
 `source` is what the user named; `files` are the paths of all files below it, none where the source
 is a file itself. `read` returns a table, its recordings relative to `folder_of(source, files)`.
+
+A reader may have two things more: TRUTH_RANGE, the scale on which its corpus rates the dimensions
+(without it, 0 to 1), and EXPECTED, how many segments a release of the corpus holds.
+"""
+
+READER_NAMES = (
+    "table",
+    "rttm",
+    "folder",
+)
+"""The modules, in the order in which a corpus is tried: the one that knows most comes first.
+
+It stands here, where nothing heavy is imported, so that help pages can list it.
 """

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Protocol, cast
 
 import pyarrow as pa
 
-from orchestration.readers import folder, rttm, table
+from orchestration.readers import READER_NAMES
+from orchestration.readers.expectation import Expectation
 from orchestration.readers.source import folder_of
 from ser_model import storage
 from ser_model.manifest import check_manifest
@@ -28,31 +30,40 @@ class Reader(Protocol):
         """Read the corpus."""
 
 
-READERS: dict[str, Reader] = {
-    "table": cast(Reader, table),
-    "rttm": cast(Reader, rttm),
-    "folder": cast(Reader, folder),
+READERS = {
+    name: cast(Reader, import_module(f"orchestration.readers.{name}")) for name in READER_NAMES
 }
-"""By name, in the order in which a corpus is tried: the one that knows most comes first."""
+"""By name, in the order in which a corpus is tried."""
+
+UNIT_RANGE: TruthRange = (0.0, 1.0)
+"""Scale of the truth where neither the user nor the reader knows another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corpus:
-    """A corpus that was read: by which reader, and its checked manifest."""
+    """A corpus that was read.
+
+    Attributes:
+        reader: name of the reader that read it.
+        manifest: checked.
+        mismatches: sentences that say where it differs from what was published of it.
+    """
 
     reader: str
     manifest: pa.Table
+    mismatches: tuple[str, ...] = ()
 
 
 def read_corpus(
-    source: str, *, reader: str | None = None, truth_range: TruthRange = (0.0, 1.0)
+    source: str, *, reader: str | None = None, truth_range: TruthRange | None = None
 ) -> Corpus:
     """Read a corpus into a manifest with absolute recordings.
 
     Args:
         source: folder or file, local or any URI.
         reader: a name of READERS; None takes the first that matches.
-        truth_range: scale of the dimensions in the corpus.
+        truth_range: scale of the dimensions in the corpus; None takes the reader's TRUTH_RANGE,
+            and 0 to 1 where it has none.
 
     Raises:
         ManifestError: there is no such corpus, no reader knows its layout, or it is broken.
@@ -65,7 +76,14 @@ def read_corpus(
     if reader is None:
         layouts = "; ".join(f"{name}: {r.LAYOUT}" for name, r in READERS.items())
         raise ManifestError(f"{source} holds nothing that a reader knows ({layouts})")
-    read = READERS[reader].read(source, files)
+    chosen = READERS[reader]
+    read = chosen.read(source, files)
+    if truth_range is None:
+        truth_range = getattr(chosen, "TRUTH_RANGE", UNIT_RANGE)
     folder = folder_of(source, files)
     manifest = check_manifest(read, uri=source, folder=folder, truth_range=truth_range)
-    return Corpus(reader=reader, manifest=manifest)
+    expected: tuple[Expectation, ...] = getattr(chosen, "EXPECTED", ())
+    mismatches = [expectation.mismatch(manifest) for expectation in expected]
+    return Corpus(
+        reader=reader, manifest=manifest, mismatches=tuple(text for text in mismatches if text)
+    )

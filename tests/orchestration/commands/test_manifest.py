@@ -8,6 +8,8 @@ import pytest
 
 from orchestration.commands import manifest
 from orchestration.commands.summary import Summary
+from orchestration.readers.catalogue import READERS
+from orchestration.readers.expectation import Expectation
 from ser_model.manifest import read_manifest
 from ser_model.schema import ConfigError, ManifestError
 
@@ -51,12 +53,34 @@ def test_summary_and_manifest(corpus: Path, tmp_path: Path) -> None:
         "num_speakers": 10,
         "hours": 1.0,
         "num_segments_by_split": {"train": 60, "dev": 20, "test": 20},
+        "mismatches": [],
     }
     table = read_manifest(output)
     assert table["segment_id"][0].as_py() == "s0/0.wav"
     assert table["recording"][0].as_py() == str(corpus / "s0" / "0.wav")
     assert set(table["arousal"].to_pylist()) == {0.5}
     assert "a corpus/s0/0.wav" in Path(output).read_text()  # relative: the folder can move
+
+
+def test_a_corpus_that_is_not_all_there_is_said_so(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expectation = Expectation(
+        description="a corpus", num_segments=101, num_speakers=10, source="its authors"
+    )
+    monkeypatch.setattr(READERS["table"], "EXPECTED", (expectation,), raising=False)
+    monkeypatch.setattr(READERS["table"], "TRUTH_RANGE", (1.0, 5.0), raising=False)
+    output = str(tmp_path / "m.parquet")
+    summary = run(str(corpus), "--output", output)
+    sentence = (
+        "expected 101 segments by 10 speakers (a corpus; its authors), found 100 by 10: "
+        "files are missing or the release differs"
+    )
+    assert sentence in summary.text.splitlines()
+    assert summary.data["mismatches"] == [sentence]
+    assert set(read_manifest(output)["arousal"].to_pylist()) == {0.5}
+    run(str(corpus), "--output", output, "--truth-range", "0:12")  # the user knows better
+    assert set(read_manifest(output)["arousal"].to_pylist()) == {0.25}
 
 
 def test_the_folder_can_move(corpus: Path, tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.commands import manifest as manifest_command
+import orchestration.readers
+from orchestration.readers import READER_NAMES
 from orchestration.readers.catalogue import READERS, read_corpus
 from ser_model import storage
 from ser_model.audio import read_segments
@@ -21,8 +22,15 @@ def lay_out(folder: str, *files: str, **texts: str) -> None:
         storage.write_atomic(storage.join(folder, ".".join(name.rsplit("_", 1))), text.encode())
 
 
-def test_the_command_knows_the_readers_by_name() -> None:
-    assert tuple(READERS) == manifest_command.READERS
+def test_every_reader_is_listed_and_complete() -> None:
+    modules = Path(orchestration.readers.__file__).parent.glob("*.py")
+    no_readers = {"__init__", "catalogue", "expectation", "source"}
+    assert {module.stem for module in modules} - no_readers == set(READER_NAMES)
+    for reader in READERS.values():
+        assert reader.LAYOUT
+        assert callable(reader.matches)
+        assert callable(reader.read)
+    assert READER_NAMES[-1] == "folder", "it fits whatever has audio"
 
 
 def test_a_folder_with_a_table(folder: str) -> None:
