@@ -10,6 +10,7 @@ from __future__ import annotations
 import getpass
 import json
 import socket
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from orchestration.gate_decision import read_decision
@@ -32,24 +33,24 @@ MAX_REASON_LENGTH = 1000
 
 
 def promote(
-    uri: str, alias: str, *, gate: str | None = None, override: str | None = None
+    uri: str, alias: str, *, gates: Sequence[str] = (), override: str | None = None
 ) -> ResolvedModel:
     """Give an alias to the registered model that `uri` means.
 
     Args:
         uri: of a registered model.
         alias: champion needs a reason why, unless nobody is.
-        gate: decision of `serval gate` that accepts these weights.
+        gates: decisions of `serval gate` that accept these weights, one a corpus.
         override: why no gate is needed.
 
     Raises:
         ModelError: the URI means no registered model.
-        ConfigError: the gate does not let this model through, or nothing says why it should be
+        ConfigError: a gate does not let this model through, or nothing says why it should be
             champion.
     """
     if override is not None and not 0 < len(override.strip()) <= MAX_REASON_LENGTH:
         raise ConfigError(f"--override needs a reason, of {MAX_REASON_LENGTH} letters at most")
-    if alias != CHAMPION and (gate is not None or override is not None):
+    if alias != CHAMPION and (gates or override is not None):
         raise ConfigError(f"--gate and --override are for --alias {CHAMPION}, not {alias}")
     resolved = resolve_model(uri)
     match = REGISTERED_URI.fullmatch(resolved.uri)
@@ -62,7 +63,7 @@ def promote(
         current = find_alias(name, CHAMPION)
         if current is not None and current.version == version:
             return resolved
-        why = _why(resolved, current, gate, override)
+        why = _why(resolved, current, gates, override)
         replaced = None if current is None else current.uri
         record = {**why, "replaced": replaced, "who": _who(), "when": _now()}
         tag_version(name, version, PROMOTION_TAG, json.dumps(record, sort_keys=True))
@@ -73,14 +74,15 @@ def promote(
 def _why(
     resolved: ResolvedModel,
     current: RegisteredVersion | None,
-    gate: str | None,
+    gates: Sequence[str],
     override: str | None,
-) -> dict[str, str]:
+) -> dict[str, object]:
     if override is not None:
         return {"how": "override", "reason": override.strip()}
-    if gate is not None:
-        _check_decision(resolved, current, gate)
-        return {"how": "gate", "decision": gate}
+    if gates:
+        for gate in gates:
+            _check_decision(resolved, current, gate)
+        return {"how": "gate", "decisions": list(gates)}
     if current is None:
         return {"how": "first"}
     raise ConfigError(

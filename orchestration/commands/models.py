@@ -34,8 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     why = promote.add_mutually_exclusive_group()
     why.add_argument(
         "--gate",
+        action="append",
+        default=[],
         metavar="FILE",
-        help="decision of `serval gate`, which who replaces a champion needs",
+        help="decision of `serval gate`, which who replaces a champion needs; repeated, one a corpus",
     )
     why.add_argument(
         "--override", metavar="REASON", help="replace the champion without one; kept as a tag"
@@ -99,7 +101,7 @@ def _import(args: argparse.Namespace) -> Summary:
 def _promote(args: argparse.Namespace) -> Summary:
     from orchestration.promotion import promote
 
-    uri = promote(args.uri, args.alias, gate=args.gate, override=args.override).uri
+    uri = promote(args.uri, args.alias, gates=args.gate, override=args.override).uri
     return Summary(text=f"{args.alias}: {uri}", data={"model_uri": uri, "alias": args.alias})
 
 

@@ -90,11 +90,22 @@ def test_without_a_gate_a_champion_stays(name: str) -> None:
 
 def test_a_passing_gate_lets_these_weights_through(name: str, tmp_path: Path) -> None:
     gate = write_decision(tmp_path, name)
-    assert promote(f"models:/{name}@candidate", "champion", gate=gate).uri == f"models:/{name}/2"
+    assert promote(f"models:/{name}@candidate", "champion", gates=[gate]).uri == f"models:/{name}/2"
     assert champion_of(name) == "2"
     record = record_of(name, "2")
-    assert (record["how"], record["decision"]) == ("gate", gate)
+    assert (record["how"], record["decisions"]) == ("gate", [gate])
     assert record["replaced"] == f"models:/{name}/1"
+
+
+def test_of_several_gates_all_must_let_it_through(name: str, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    gates = [
+        write_decision(tmp_path, name),
+        write_decision(tmp_path / "other", name, outcome="fail"),
+    ]
+    with pytest.raises(ConfigError, match=r"other/decision.json refuses its candidate"):
+        promote(f"models:/{name}/2", "champion", gates=gates)
+    assert champion_of(name) == "1"
 
 
 @pytest.mark.parametrize(
@@ -112,7 +123,7 @@ def test_a_gate_that_does_not_speak_for_it(
 ) -> None:
     gate = write_decision(tmp_path, name, **changes)
     with pytest.raises(ConfigError, match=message):
-        promote(f"models:/{name}/2", "champion", gate=gate)
+        promote(f"models:/{name}/2", "champion", gates=[gate])
     assert champion_of(name) == "1"
 
 
@@ -135,11 +146,11 @@ def test_an_override_needs_a_reason(name: str, reason: str) -> None:
 def test_what_is_no_decision(name: str, tmp_path: Path) -> None:
     uri = str(tmp_path / "decision.json")
     with pytest.raises(ConfigError, match="does not exist; serval gate writes it"):
-        promote(f"models:/{name}/2", "champion", gate=uri)
+        promote(f"models:/{name}/2", "champion", gates=[uri])
     for text in ("{", "[]", '{"accepted": true}', '{"kind": "serval gate decision"}'):
         Path(uri).write_text(text)
         with pytest.raises(ConfigError, match="is no decision of serval gate"):
-            promote(f"models:/{name}/2", "champion", gate=uri)
+            promote(f"models:/{name}/2", "champion", gates=[uri])
 
 
 def test_other_aliases_have_no_gate(name: str) -> None:
