@@ -11,12 +11,11 @@ from pathlib import PurePosixPath
 
 import pyarrow as pa
 
-from orchestration.readers.source import AUDIO_EXTENSIONS, folder_of, with_extension
+from orchestration.readers.source import AUDIO_EXTENSIONS, folder_of, read_lines, with_extension
 from ser_model import storage
 from ser_model.schema import ManifestError
 
 LAYOUT = "audio files with speaker turns in .rttm files"
-MAX_BYTES = 1 << 28
 
 
 def matches(source: str, files: Sequence[str]) -> bool:
@@ -48,11 +47,7 @@ def read(source: str, files: Sequence[str]) -> pa.Table:
 
 
 def _turns(uri: str, recordings: dict[str, list[str]]) -> Iterator[dict[str, object]]:
-    try:
-        lines = storage.read_bytes(uri, max_bytes=MAX_BYTES).decode().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{uri} cannot be read: {error}") from error
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_lines(uri), start=1):
         fields = line.split()
         if not fields or fields[0] != "SPEAKER":
             continue

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ser_model import storage
+from ser_model.schema import ManifestError
+
+MAX_TEXT_BYTES = 1 << 28
+"""Largest text file of a corpus that is read: 256 MiB."""
 
 AUDIO_EXTENSIONS = (
     ".wav",
@@ -33,3 +37,20 @@ def with_extension(files: Sequence[str], *extensions: str) -> list[str]:
     ['a.WAV']
     """
     return [file for file in files if file.lower().endswith(extensions)]
+
+
+def read_lines(uri: str, *, errors: str = "strict") -> list[str]:
+    """Return the lines of a text file in UTF-8.
+
+    Args:
+        uri: file.
+        errors: what is done about bytes that are not UTF-8, as in `bytes.decode`.
+
+    Raises:
+        ManifestError: the file cannot be read.
+    """
+    try:
+        data = storage.read_bytes(uri, max_bytes=MAX_TEXT_BYTES)
+        return data.decode("utf-8-sig", errors).splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{uri} cannot be read: {error}") from error
