@@ -46,7 +46,8 @@ class Corpus:
     Attributes:
         reader: name of the reader that read it.
         manifest: checked.
-        mismatches: sentences that say where it differs from what was published of it.
+        mismatches: sentences that say where it differs from what was published of it, or names
+            recordings that are not there.
     """
 
     reader: str
@@ -84,6 +85,29 @@ def read_corpus(
     manifest = check_manifest(read, uri=source, folder=folder, truth_range=truth_range)
     expected: tuple[Expectation, ...] = getattr(chosen, "EXPECTED", ())
     mismatches = [expectation.mismatch(manifest) for expectation in expected]
+    mismatches.append(_absent_recordings(read, files))
     return Corpus(
         reader=reader, manifest=manifest, mismatches=tuple(text for text in mismatches if text)
+    )
+
+
+def _absent_recordings(read: pa.Table, files: Sequence[str]) -> str | None:
+    """Say how many segments lack their recording; what lies outside of the corpus is not asked."""
+    there = set(files)
+    recordings = read["recording"].to_pylist() if files and "recording" in read.column_names else []
+    absent = [r for r in recordings if _is_inside(r) and r.removeprefix("./") not in there]
+    if not absent:
+        return None
+    return (
+        f"{len(absent)} of {len(recordings)} segments name a recording that is not there, "
+        f"first {absent[0]}: they will be rejected"
+    )
+
+
+def _is_inside(recording: object) -> bool:
+    return (
+        isinstance(recording, str)
+        and bool(recording)
+        and not storage.is_absolute(recording)
+        and ".." not in recording.split("/")
     )

@@ -33,6 +33,10 @@ def corpus(tmp_path: Path) -> Path:
     ]
     text = "\n".join(["file,speaker_id,sex,arousal,duration_s", *lines])
     (folder / "labels.csv").write_text(text)
+    for line in lines:
+        recording = folder / line.partition(",")[0]
+        recording.parent.mkdir(exist_ok=True)
+        recording.touch()
     return folder
 
 

@@ -59,6 +59,18 @@ def test_a_folder_with_a_table(folder: str) -> None:
     assert read_corpus(storage.join(folder, "labels.csv")) == corpus
 
 
+def test_recordings_that_are_not_there_are_counted(folder: str) -> None:
+    table = "file\n./a.wav\nb.wav\nc/d.wav\n../e.wav\n/f.wav\n"
+    lay_out(folder, "a.wav", labels_csv=table)
+    corpus = read_corpus(folder)
+    assert len(corpus.manifest) == 5
+    assert corpus.mismatches == (
+        "2 of 5 segments name a recording that is not there, first b.wav: they will be rejected",
+    )
+    lay_out(folder, "b.wav", "c/d.wav")
+    assert read_corpus(folder).mismatches == ()
+
+
 @pytest.mark.parametrize("column", ["file", "path", "filename", "recording"])
 def test_names_of_the_recording_column(memory: str, column: str) -> None:
     lay_out(memory, labels_csv=f"speaker_id,{column}\ns,a.wav\n")
