@@ -9,6 +9,11 @@ A reader may have two things more: TRUTH_RANGE, the scale on which its corpus ra
 """
 
 READER_NAMES = (
+    "ravdess",
+    "emodb",
+    "crema_d",
+    "esc50",
+    "musan",
     "table",
     "rttm",
     "folder",
