@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from ser_model import storage
 from ser_model.metrics.noninferiority import FAIL, INCONCLUSIVE, PASS
+from ser_model.models.configuration import build
 from ser_model.schema import SCHEMA_VERSION, ConfigError
 
 DECISION_FILE = "gate.json"
@@ -141,3 +142,31 @@ def read_decision(uri: str) -> dict[str, Any]:
     if found.get("kind") != KIND or not is_whole or not isinstance(found.get("accepted"), bool):
         raise ConfigError(f"{uri} is no decision of serval gate")
     return found
+
+
+def decision_of(content: Mapping[str, Any], uri: str) -> Decision:
+    """Return the decision that a file holds.
+
+    Args:
+        content: as `read_decision` read it.
+        uri: of the file, for messages.
+
+    Raises:
+        ConfigError: the content is damaged, or says something else than its comparisons do.
+    """
+    outcomes = {PASS, FAIL, INCONCLUSIVE}
+    try:
+        candidate, champion = (build(Side, content.get(side)) for side in ("candidate", "champion"))
+        decision = Decision(
+            candidate=candidate,
+            champion=champion,
+            comparisons=tuple(build(Comparison, one) for one in content.get("comparisons", ())),
+            config=content.get("config", {}),
+            notes=tuple(str(note) for note in content.get("notes", ())),
+        )
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{uri} is damaged: {error}; run serval gate again") from error
+    is_known = all({one.outcome, one.counts_as} <= outcomes for one in decision.comparisons)
+    if not is_known or decision.is_accepted != content.get("accepted"):
+        raise ConfigError(f"{uri} does not say what its comparisons say; run serval gate again")
+    return decision

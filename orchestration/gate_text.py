@@ -5,33 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from orchestration.gate_decision import Comparison, Decision
+from orchestration.report.gate_wording import (
+    BECAUSE,
+    MAX_COMPARISONS,
+    deciding_first,
+    what,
+)
 from orchestration.report.wording import name, plain
-from ser_model.metrics.noninferiority import FAIL, INCONCLUSIVE, PASS
-
-_LABELS = {
-    "concordance_cc": "CCC",
-    "pearson_cc": "PCC",
-    "mean_absolute_error": "MAE",
-    "unweighted_average_recall": "UAR",
-    "accuracy": "WAR",
-}
-_VERDICTS = {
-    PASS: "PASS: nothing that was asked for is worse by as much as its margin",
-    FAIL: "REFUSED: the candidate is shown to be worse by more than a margin",
-    INCONCLUSIVE: "REFUSED: it is not shown that the candidate is no worse",
-}
-
-MAX_SHOWN = 30
-"""Comparisons that are shown, those that decide first; all of them are in the file."""
+from ser_model.metrics.noninferiority import INCONCLUSIVE, PASS
 
 
 def gate_text(decision: Decision, file: str) -> str:
     """Say what was decided and why; names from the data cannot change how the rest is shown."""
-    lines = [_VERDICTS[decision.outcome]]
+    answer = "PASS" if decision.is_accepted else "REFUSED"
+    lines = [f"{answer}: {BECAUSE[decision.outcome]}"]
     for role, side in (("candidate", decision.candidate), ("champion", decision.champion)):
         lines.append(f"  {role:<9}  {name(side.model_version)}  ({plain(side.audit)})")
-    ordered = sorted(decision.comparisons, key=_rank)
-    shown = ordered[:MAX_SHOWN]
+    ordered = deciding_first(decision.comparisons)
+    shown = ordered[:MAX_COMPARISONS]
     lines += ["by how much the candidate is worse, with both one-sided 95 % bounds"]
     lines += _table(shown)
     if len(ordered) > len(shown):
@@ -40,26 +31,15 @@ def gate_text(decision: Decision, file: str) -> str:
     return "\n".join([*lines, f"decision: {plain(file)}"])
 
 
-def _rank(one: Comparison) -> tuple[bool, int]:
-    order = (FAIL, INCONCLUSIVE, PASS)
-    return one.counts_as == PASS, order.index(one.outcome)
-
-
 def _table(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    wheres = [_where(one) for one in comparisons]
-    width = max(map(len, wheres), default=0)
-    for one, where in zip(comparisons, wheres, strict=True):
+    names = [what(one) for one in comparisons]
+    width = max(map(len, names), default=0)
+    for one, named in zip(comparisons, names, strict=True):
+        row = f"  {named:<{width}}  {_numbers(one)}  margin {one.margin:.3f}"
         verdict = one.outcome
         if one.outcome == INCONCLUSIVE and one.counts_as == PASS:
-            verdict = "inconclusive, counts as pass"
-        yield f"  {where:<{width}}  {_numbers(one)}  margin {one.margin:.3f}  {verdict}"
-
-
-def _where(one: Comparison) -> str:
-    metric = one.metric.removesuffix("_gap")
-    what = _LABELS.get(metric, metric) + (" gap" if one.kind == "gap" else "")
-    place = "" if not one.slice else f" {name(one.slice)}"
-    return f"{what} {one.target}, {name(one.condition)}{place}"
+            verdict = f"{verdict}, counts as pass"
+        yield f"{row}  {verdict}"
 
 
 def _numbers(one: Comparison) -> str:

@@ -19,6 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the HTML file (default: report.html inside AUDIT); model_card.md is put beside it",
     )
     parser.add_argument(
+        "--gate",
+        metavar="FILE",
+        help="show what `serval gate` decided about this audit (default: gate.json inside AUDIT, "
+        "where there is one)",
+    )
+    parser.add_argument(
         "--pseudonymise",
         metavar="KEY_FILE",
         help="show speakers under pseudonyms made with the key in this file, of 16 bytes or more",
@@ -38,7 +44,13 @@ def run(args: argparse.Namespace) -> Summary:
     from ser_model import storage
 
     output = args.output or storage.join(args.audit, "report.html")
-    report = render_report(args.audit, output, key_uri=args.pseudonymise, num_audio=args.with_audio)
+    report = render_report(
+        args.audit,
+        output,
+        key_uri=args.pseudonymise,
+        num_audio=args.with_audio,
+        decision_uri=args.gate,
+    )
     sentences = [f"{title}: {verdict.sentence}" for title, verdict in report.verdicts.items()]
     return Summary(
         text="\n".join(

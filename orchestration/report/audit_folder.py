@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from orchestration.gate_decision import Decision
 from orchestration.report.wording import DRAWS_METRIC, HEADLINE_METRICS, TARGETS
 from pipelines.audit_config import SIGNIFICANCE
 from ser_model import storage
@@ -87,6 +88,7 @@ class AuditFolder:
         embeddings: a sample of the kept embeddings in two dimensions; no rows where none was kept.
         extremes: the segments with the largest residuals of each slice and dimension.
         is_pseudonymised: whether speakers stand here under pseudonyms.
+        decision: of a gate, about this audit; None where none is shown.
     """
 
     uri: str
@@ -100,6 +102,7 @@ class AuditFolder:
     embeddings: pa.Table
     extremes: pa.Table
     is_pseudonymised: bool = False
+    decision: Decision | None = None
 
 
 def read_audit(uri: str) -> AuditFolder:

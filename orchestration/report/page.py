@@ -18,10 +18,12 @@ from orchestration.report.correctness import (
     density_figures,
     emotion_panel,
 )
+from orchestration.report.decision import DecisionPanel, decision_panel
 from orchestration.report.embeddings import EmbeddingPanel, embedding_panel
 from orchestration.report.extremes import AudioPanel
 from orchestration.report.fairness import ColumnPanel, column_panels
 from orchestration.report.figures import DensityFigure
+from orchestration.report.links import Link
 from orchestration.report.pairs import PairPanel, change_panels, model_panels
 from orchestration.report.provenance import (
     Provenance,
@@ -117,6 +119,7 @@ class Page:
             it under each of its conditions.
         num_pairs: how many there are.
         summary: the verdict on all of them together.
+        decision: what a gate decided, or None.
         sections: the first MAX_SECTIONS of them in full.
         embeddings: what is known of a sample of kept embeddings, or None.
         audio: the segments with the largest residuals, to be heard; None unless asked for.
@@ -129,6 +132,7 @@ class Page:
     overview: tuple[OverviewRow, ...]
     num_pairs: int
     summary: Verdict
+    decision: DecisionPanel | None
     sections: tuple[Section, ...]
     embeddings: EmbeddingPanel | None
     comparisons: tuple[PairPanel, ...]
@@ -138,8 +142,12 @@ class Page:
     audio: AudioPanel | None = None
 
 
-def build_page(folder: AuditFolder) -> Page:
+def build_page(folder: AuditFolder, links: Iterable[Link] = ()) -> Page:
     """Arrange an audit for reading.
+
+    Args:
+        folder: the audit.
+        links: to what belongs to it elsewhere.
 
     Raises:
         RunError: the audit holds no statistic at all.
@@ -163,12 +171,13 @@ def build_page(folder: AuditFolder) -> Page:
         overview=overview,
         num_pairs=len(pairs),
         summary=summarise([row.verdict for row in overview]),
+        decision=decision_panel(folder),
         sections=sections,
         embeddings=embedding_panel(folder, model_names(folder)),
         comparisons=model_panels(folder.statistics, model_names(folder)),
         systems=system_panels(folder.audit),
         suite=suite_panel(folder, model_names(folder)),
-        provenance=read_provenance(folder),
+        provenance=read_provenance(folder, links),
     )
 
 

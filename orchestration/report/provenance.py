@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestration.report import wording
 from orchestration.report.audit_folder import AuditFolder
+from orchestration.report.links import Link
 from orchestration.report.verdict import Light, Status
 from ser_model import storage
 
@@ -71,6 +72,7 @@ class Provenance:
         metadata_sha256: its hash, or None.
         statistics_sha256: hash of statistics.parquet.
         code_version: of Serval that made the audit, or None.
+        links: to what belongs to the audit elsewhere.
     """
 
     ledger: Ledger
@@ -86,9 +88,10 @@ class Provenance:
     metadata_sha256: str | None
     statistics_sha256: str
     code_version: str | None
+    links: tuple[Link, ...]
 
 
-def read_provenance(folder: AuditFolder) -> Provenance:
+def read_provenance(folder: AuditFolder, links: Iterable[Link] = ()) -> Provenance:
     """Pick what the report shows of audit.json."""
     audit = folder.audit
     metadata = audit.get("metadata", {})
@@ -112,6 +115,7 @@ def read_provenance(folder: AuditFolder) -> Provenance:
         metadata_sha256=metadata.get("sha256"),
         statistics_sha256=folder.statistics_sha256,
         code_version=audit.get("code_version"),
+        links=tuple(links),
     )
 
 

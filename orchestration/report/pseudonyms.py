@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from orchestration.gate_decision import Decision
 from orchestration.report.audit_folder import AuditFolder, Statistic, in_order
 from ser_model import storage
 from ser_model.schema import ConfigError
@@ -117,8 +118,8 @@ def pseudonymise(folder: AuditFolder, key: bytes) -> AuditFolder:
     """Return the same audit with pseudonyms in the place of speakers' names.
 
     They are replaced in the column `speaker_id`, in slices by it, and wherever a name stands as a
-    word in audit.json. Names of digits alone, or of one or two characters, are not looked for in
-    audit.json, where they would be taken for counts.
+    word in audit.json or in what a gate notes. Names of digits alone, or of one or two characters,
+    are not looked for there, where they would be taken for counts.
     """
     tables = {
         part.name: table
@@ -136,6 +137,8 @@ def pseudonymise(folder: AuditFolder, key: bytes) -> AuditFolder:
     statistics = tuple(in_order(_statistic(row, pseudonyms) for row in folder.statistics))
     changed: dict[str, Any] = {name: _table(table, pseudonyms) for name, table in tables.items()}
     audit = _in_json(folder.audit, _pattern(speakers, folder.audit), pseudonyms)
+    if folder.decision is not None:
+        changed["decision"] = _decision(folder.decision, speakers, pseudonyms)
     return replace(folder, statistics=statistics, audit=audit, is_pseudonymised=True, **changed)
 
 
@@ -152,6 +155,19 @@ def _statistic(row: Statistic, pseudonyms: Pseudonyms) -> Statistic:
     if not _is_of_speakers(row.slice_by):
         return row
     return replace(row, slice=pseudonyms.in_slice(row.slice))
+
+
+def _decision(decision: Decision, speakers: Iterable[str], pseudonyms: Pseudonyms) -> Decision:
+    comparisons = (
+        replace(one, slice=pseudonyms.in_slice(one.slice)) if _is_of_speakers(one.slice_by) else one
+        for one in decision.comparisons
+    )
+    notes = [pseudonyms.in_slice(note) for note in decision.notes]
+    return replace(
+        decision,
+        comparisons=tuple(comparisons),
+        notes=tuple(_in_json(notes, _pattern(speakers, notes), pseudonyms)),
+    )
 
 
 def _table(table: pa.Table, pseudonyms: Pseudonyms) -> pa.Table:

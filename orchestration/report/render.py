@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import jinja2
 
-from orchestration.report import pairs, wording
+from orchestration.report import pairs
 from orchestration.report.audit_folder import read_audit
+from orchestration.report.decision import with_decision
 from orchestration.report.extremes import check_number
-from orchestration.report.figures import Axis
 from orchestration.report.fitting import shorter
 from orchestration.report.limits import LIMITS
+from orchestration.report.links import link
 from orchestration.report.model_card import CARD_FILE, render_model_card
 from orchestration.report.page import Page, build_page
 from orchestration.report.pseudonyms import pseudonymise, read_key
 from orchestration.report.speakers import SUMMARY_METRICS
 from orchestration.report.suite import OUTCOMES
+from orchestration.report.templating import environment
 from orchestration.report.verdict import WANTED, Verdict
 from ser_model import storage
 
@@ -53,11 +56,17 @@ class ReportSummary:
 
 
 def render_report(
-    audit_uri: str, output: str, *, key_uri: str | None = None, num_audio: int | None = None
+    audit_uri: str,
+    output: str,
+    *,
+    key_uri: str | None = None,
+    num_audio: int | None = None,
+    decision_uri: str | None = None,
+    links: Mapping[str, str] | None = None,
 ) -> ReportSummary:
     """Write the report of an audit, and its model card in the same folder.
 
-    The same audit and key give the same bytes.
+    The same audit, decision, key and links give the same bytes.
 
     Args:
         audit_uri: folder that `serval audit` wrote.
@@ -65,18 +74,22 @@ def render_report(
         key_uri: file with the key of pseudonyms; None shows the speakers' names.
         num_audio: of how many segments of each group and dimension, those with the largest
             residuals, the page holds the audio; None for none.
+        decision_uri: file of the gate's decision about this audit; None for gate.json in the audit,
+            where there is one.
+        links: URLs and paths of what belongs to the audit elsewhere, by their names.
 
     Raises:
-        RunError: there is no complete audit, or its metadata changed and audio is asked for.
-        ConfigError: the key or the number of segments cannot be used.
+        RunError: there is no complete audit, or its metadata changed and audio is asked for, or the
+            decision is about another audit.
+        ConfigError: the key, the decision or the number of segments cannot be used.
         ManifestError: audio is asked for, and the metadata name no recordings.
     """
     if num_audio is not None:
         check_number(num_audio)
     key = None if key_uri is None else read_key(key_uri)
-    folder = read_audit(audit_uri)
+    folder = with_decision(read_audit(audit_uri), decision_uri)
     shown = folder if key is None else pseudonymise(folder, key)
-    page = build_page(shown)
+    page = build_page(shown, [link(name, target) for name, target in (links or {}).items()])
     card_data = render_model_card(page).encode()
     data = render_page(page).encode()
     while len(data) > MAX_BYTES and (less := shorter(page)) is not None:
@@ -108,36 +121,13 @@ def render_page(page: Page) -> str:
 
 @functools.cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("orchestration.report"),
-        autoescape=True,  # for every template, whatever its name ends in
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        number=wording.number,
-        interval=wording.interval,
-        probability=wording.probability,
-        count=wording.count,
-        label=wording.metric_label,
-        tick=wording.tick,
-        name=wording.name,
-        sentence_case=wording.sentence_case,
-        value_of=wording.value_of,
-        zip=zip,
-        percent=_percent,
-        describe_pair=pairs.describe,
-    )
-    environment.globals.update(
+    made = environment("orchestration.report")
+    made.filters["describe_pair"] = pairs.describe
+    made.globals.update(
         suite_outcomes=OUTCOMES,
         max_findings=MAX_FINDINGS,
         wanted=WANTED,
         summary_names=tuple(SUMMARY_METRICS.values()),
         limits=LIMITS,
     )
-    return environment
-
-
-def _percent(value: float, axis: Axis) -> float:
-    return axis.percent(value)
+    return made

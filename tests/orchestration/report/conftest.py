@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from orchestration.gate_decision import Comparison, Decision, Side
 from ser_model import storage
 from ser_model.schema import DIMENSIONS, SPEAKERS, STATISTICS
 
@@ -287,8 +288,11 @@ def ledger_of(kind: str, pair: dict) -> dict:
     return {"model_version": "3", "condition": "clean"} | pair | counts
 
 
+INPUTS = "1a" * 32
+
 AUDIT = {
     "schema_version": 1,
+    "inputs_sha256": INPUTS,
     "seed": 0,
     "num_replicates": 1000,
     "configuration": {"slices": ["accent", "sex"], "truth_range": [0.0, 1.0]},
@@ -379,3 +383,40 @@ def the_gap_row() -> Callable[..., dict]:
 def the_dimension_rows() -> Callable[[], list[dict]]:
     """dimension_rows() -> the statistics of one model, with a planted gap"""
     return lambda: list(dimension_rows(np.random.default_rng(5)))
+
+
+def comparison(outcome: str = "pass", **fields: object) -> Comparison:
+    """CCC of arousal, .012 worse where nothing else is said; the margin is .02."""
+    named = {"kind": "statistic", "condition": "clean", "slice_by": "", "slice": ""}
+    named |= {"target": "arousal", "metric": "concordance_cc", "margin": 0.02}
+    named |= {"candidate": 0.733, "champion": 0.745, "worsening": 0.012}
+    named |= {"worsening_low": 0.008, "worsening_high": 0.016, "outcome": outcome}
+    return Comparison(**(named | {"counts_as": "pass" if outcome == "pass" else "fail"} | fields))
+
+
+def decision(*comparisons: Comparison, role: str = "candidate", **fields: object) -> Decision:
+    """A decision about the audit of `make_audit`, which is of this role."""
+    sides = {
+        side: Side(
+            audit=f"audits/{side}",
+            inputs_sha256=INPUTS if side == role else "2b" * 32,
+            model_version="4" if side == "candidate" else "3",
+            model_uri=f"models:/demo/{4 if side == 'candidate' else 3}",
+            weights_sha256=("c4" if side == "candidate" else "c3") * 32,
+        )
+        for side in ("candidate", "champion")
+    }
+    made = sides | {"comparisons": comparisons, "config": {}, "notes": ()}
+    return Decision(**(made | fields))
+
+
+@pytest.fixture(name="comparison")
+def the_comparison() -> Callable[..., Comparison]:
+    """comparison(outcome="pass", **fields) -> a comparison of a gate"""
+    return comparison
+
+
+@pytest.fixture(name="decision")
+def the_decision() -> Callable[..., Decision]:
+    """decision(*comparisons, role="candidate", **fields) -> what a gate decided"""
+    return decision
