@@ -9,6 +9,10 @@ A reader may have two things more: TRUTH_RANGE, the scale on which its corpus ra
 """
 
 READER_NAMES = (
+    "msp_podcast",
+    "emotyda",
+    "iemocap",
+    "cmu_mosi",
     "ravdess",
     "emodb",
     "crema_d",

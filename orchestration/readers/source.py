@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pyarrow as pa
+
 from ser_model import storage
 from ser_model.schema import ManifestError
 
@@ -54,3 +56,16 @@ def read_lines(uri: str, *, errors: str = "strict") -> list[str]:
         return data.decode("utf-8-sig", errors).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"{uri} cannot be read: {error}") from error
+
+
+def refuse_missing_columns(uri: str, table: pa.Table, *columns: str) -> None:
+    """Refuse a table that lacks a column.
+
+    Raises:
+        ManifestError: it does; the message names those that are absent.
+    """
+    absent = [column for column in columns if column not in table.column_names]
+    if absent:
+        raise ManifestError(
+            f"{uri} has no column {', '.join(absent)} (it has {', '.join(table.column_names)})"
+        )
