@@ -60,13 +60,14 @@ def reasons_of(decision: Decision) -> tuple[str, ...]:
     Of more than MAX_REASONS the last sentence says how many there are besides.
     """
     refusing = [one for one in deciding_first(decision.comparisons) if one.counts_as != PASS]
-    sentences = [_reason(one) for one in refusing[:MAX_REASONS]]
+    sentences = [reason(one) for one in refusing[:MAX_REASONS]]
     if len(refusing) > MAX_REASONS:
         sentences.append(f"So do {len(refusing) - MAX_REASONS} more comparisons.")
     return tuple(sentences)
 
 
-def _reason(one: Comparison) -> str:
+def reason(one: Comparison) -> str:
+    """Say in a sentence why a comparison is not passed."""
     number = wording.number
     wider = "wider" if one.kind == "gap" else "worse"
     if one.worsening is None or one.worsening_low is None:
