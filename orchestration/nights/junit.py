@@ -79,7 +79,7 @@ def render_junit(night: Night, decisions: Mapping[str, Decision]) -> bytes:
     """
     root = ElementTree.Element("testsuites", name=f"serval nightly {_text(night.name)}")
     suites = [_suite(night, corpus, decisions.get(corpus.name)) for corpus in night.corpora]
-    for count in ("tests", "failures", "errors", "skipped"):
+    for count in ("tests", "failures", "errors"):  # Jenkins' schema knows no others here
         root.set(count, str(sum(int(suite.attrib[count]) for suite in suites)))
     spent = datetime.fromisoformat(night.ended) - datetime.fromisoformat(night.started)
     root.set("time", f"{spent.total_seconds():.3f}")
