@@ -5,7 +5,8 @@ A reader is a module with LAYOUT (one line), `matches(source, files)` and `read(
 is a file itself. `read` returns a table, its recordings relative to `folder_of(source, files)`.
 
 A reader may have two things more: TRUTH_RANGE, the scale on which its corpus rates the dimensions
-(without it, 0 to 1), and EXPECTED, how many segments a release of the corpus holds.
+(without it, 0 to 1), and EXPECTED, how many segments a release of the corpus holds. Where each
+corpus of a layout says its scale itself, `truth_range(source, files)` returns it.
 """
 
 READER_NAMES = (
@@ -18,6 +19,7 @@ READER_NAMES = (
     "crema_d",
     "esc50",
     "musan",
+    "audformat",
     "table",
     "rttm",
     "folder",

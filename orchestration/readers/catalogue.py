@@ -80,7 +80,7 @@ def read_corpus(
     chosen = READERS[reader]
     read = chosen.read(source, files)
     if truth_range is None:
-        truth_range = getattr(chosen, "TRUTH_RANGE", UNIT_RANGE)
+        truth_range = _known_truth_range(chosen, source, files)
     folder = folder_of(source, files)
     manifest = check_manifest(read, uri=source, folder=folder, truth_range=truth_range)
     expected: tuple[Expectation, ...] = getattr(chosen, "EXPECTED", ())
@@ -89,6 +89,13 @@ def read_corpus(
     return Corpus(
         reader=reader, manifest=manifest, mismatches=tuple(text for text in mismatches if text)
     )
+
+
+def _known_truth_range(reader: Reader, source: str, files: Sequence[str]) -> TruthRange:
+    stated = getattr(reader, "truth_range", None)
+    in_corpus: TruthRange | None = stated(source, files) if stated is not None else None
+    of_reader: TruthRange = getattr(reader, "TRUTH_RANGE", UNIT_RANGE)
+    return in_corpus or of_reader
 
 
 def _absent_recordings(read: pa.Table, files: Sequence[str]) -> str | None:
