@@ -68,7 +68,7 @@ DECISION = decision(
 )
 
 
-# What Jenkins' xUnit plugin, which checks files by a schema (junit-10.xsd), takes; others take more.
+# What Jenkins' xUnit plugin takes, which checks files by a schema (junit-10.xsd); others take more.
 ATTRIBUTES = {
     "testsuites": {"name", "time", "tests", "failures", "errors"},
     "testsuite": {"name", "tests", "failures", "errors", "skipped", "timestamp"},
