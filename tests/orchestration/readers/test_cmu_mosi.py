@@ -38,6 +38,7 @@ def corpus(folder: str, write_recording: WriteRecording) -> str:
     for segment_id in IDS:
         file = f"Raw/Audio/WAV_16000/Segmented/{segment_id}.wav"
         write_recording(storage.join(folder, file), duration_s=0.1)
+    put(folder, f"Raw/Audio/WAV_16000/Full/{TRAIN}.wav", "a video whose segments are there")
     return folder
 
 
