@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from orchestration.commits import NUM_READERS, combined_sha256, read_run, shard_name
 from orchestration.rollups import read_complete_commits
@@ -37,12 +38,15 @@ class CommittedRun:
     rejections: tuple[str, ...]
 
 
-def committed_files(run_uri: str, product: Product | None = "predictions") -> CommittedRun:
+def committed_files(
+    run_uri: str, product: Product | None = "predictions", *, condition: str | None = None
+) -> CommittedRun:
     """Find the files of a complete run that count.
 
     Args:
         run_uri: folder of the run.
         product: what the run must have made of its segments; None for anything.
+        condition: whose files; None for those of all conditions.
 
     Raises:
         RunError: the run is absent, incomplete or damaged, or made something else.
@@ -57,6 +61,8 @@ def committed_files(run_uri: str, product: Product | None = "predictions") -> Co
     commits = read_complete_commits(run_uri, run)
     if combined_sha256(commits) != run["content_sha256"]:
         raise RunError(f"{run_uri}: its commit records changed after it was complete")
+    if condition is not None:
+        commits = commits.filter(pc.equal(commits["condition"], condition))
     predictions, rejections = (
         tuple(storage.join(run_uri, file) for file in commits[column].to_pylist() if file)
         for column in ("predictions_file", "rejections_file")
@@ -70,12 +76,17 @@ def committed_files(run_uri: str, product: Product | None = "predictions") -> Co
     )
 
 
-def read_in_order(uris: Sequence[str]) -> Iterator[pa.Table]:
-    """Read files a few ahead of the one that is wanted, for each costs a wait for the storage."""
+def read_in_order(uris: Sequence[str], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """Read files a few ahead of the one that is wanted, for each costs a wait for the storage.
+
+    Args:
+        uris: Parquet files.
+        columns: of each; None for all.
+    """
     ahead: deque[Future[pa.Table]] = deque()
     with ThreadPoolExecutor(NUM_READERS) as readers:
         for uri in uris:
-            ahead.append(readers.submit(storage.read_table, uri))
+            ahead.append(readers.submit(storage.read_table, uri, columns))
             if len(ahead) > NUM_READERS:
                 yield ahead.popleft().result()
         while ahead:

@@ -15,7 +15,7 @@ import os
 import posixpath
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -268,10 +268,10 @@ def write_tables(uri: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> Non
     write_atomic(uri, buffer.getvalue())
 
 
-def read_table(uri: str) -> pa.Table:
-    """Read one Parquet file."""
+def read_table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read one Parquet file, or some of its columns."""
     with open_binary(uri) as file:
-        return pq.ParquetFile(file).read()
+        return pq.ParquetFile(file).read(columns)
 
 
 def to_json_bytes(content: Mapping[str, object]) -> bytes:
