@@ -20,6 +20,7 @@ READER_NAMES = (
     "esc50",
     "musan",
     "audformat",
+    "lhotse",
     "table",
     "rttm",
     "folder",
