@@ -3,8 +3,8 @@
 The release holds Audios/MSP-PODCAST_*.wav and Labels/labels_consensus.csv (labels_concensus.csv in
 older releases; or .json), with FileName, EmoClass, EmoAct, EmoDom, EmoVal and, where the labels
 lack SpkrID and Gender or Split_Set, Speaker_ids.txt and Partitions.txt; from 1.9 on Transcripts/.
-Under a licence of the University of Texas at Dallas, which institutions sign:
-https://lab-msp.com/MSP/MSP-Podcast.html.
+To be asked for at https://ecs.utdallas.edu/research/researchlabs/msp-lab/MSP-Podcast.html, under a
+licence of the University of Texas at Dallas.
 Source of the layout: the readme of release 1.12, and public code that reads 1.6, 1.8 and 1.10.
 That the lines of Speaker_ids.txt are "FILE; ID" and "Speaker_ID; Male" is taken from such code.
 
