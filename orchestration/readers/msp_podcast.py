@@ -8,7 +8,7 @@ licence of the University of Texas at Dallas.
 Source of the layout: the readme of release 1.12, and public code that reads 1.6, 1.8 and 1.10.
 That the lines of Speaker_ids.txt are "FILE; ID" and "Speaker_ID; Male" is taken from such code.
 
-`split` calls every test set test; `partition` tells test-1, test-2 and test-3 apart. Speakers that
+`split` calls every test set test; `split_set` tells test-1, test-2 and test-3 apart. Speakers that
 the release does not know are left empty, as is an emotion on which the raters did not agree (X).
 """
 
@@ -37,7 +37,7 @@ EXPECTED = (
         num_segments=12_902,
         num_speakers=60,
         source="Wagner et al. 2023, III-C",
-        column="partition",
+        column="split_set",
         value="test-1",
     ),
 )
@@ -56,7 +56,7 @@ EMOTIONS = {
 }
 RATINGS = {"arousal": "EmoAct", "dominance": "EmoDom", "valence": "EmoVal"}
 SEX = {"Female": "female", "Male": "male", "Unknown": None}
-PARTITIONS = {
+SPLIT_SETS = {
     "Train": "train",
     "Development": "dev",
     "Validation": "dev",
@@ -98,15 +98,15 @@ def read(source: str, files: Sequence[str]) -> pa.Table:
     _complete(labels, source, root, below)
 
     emotions = _translated(uri, "EmoClass", labels, EMOTIONS)
-    partitions = _translated(uri, "Split_Set", labels, PARTITIONS)
+    split_sets = _translated(uri, "Split_Set", labels, SPLIT_SETS)
     columns = {
         "segment_id": [name.removesuffix(".wav") for name in names],
         "recording": _recordings(names, root, below),
         "speaker_id": [None if s == "Unknown" else s for s in labels["SpkrID"]],
         "sex": _translated(uri, "Gender", labels, SEX),
         "language": ["eng"] * len(names),
-        "split": [partition and partition.partition("-")[0] for partition in partitions],
-        "partition": partitions,
+        "split": [s and s.partition("-")[0] for s in split_sets],
+        "split_set": split_sets,
         "transcript": _transcripts(names, source, below),
         "emotion": emotions,
         "emotion_4": [four_emotions(emotion) for emotion in emotions],

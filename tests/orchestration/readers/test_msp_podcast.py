@@ -59,7 +59,7 @@ def test_turns(corpus: str) -> None:
         "sex": "male",
         "language": "eng",
         "split": "train",
-        "partition": "train",
+        "split_set": "train",
         "transcript": "Well, I  would.",
         "emotion": "neutral",
         "emotion_4": "neutral",
@@ -70,7 +70,7 @@ def test_turns(corpus: str) -> None:
     assert manifest["speaker_id"].to_pylist() == ["12", None, "7", "7"]
     assert manifest["sex"].to_pylist() == ["male", None, "female", "female"]
     assert manifest["split"].to_pylist() == ["train", "dev", "test", "test"]
-    assert manifest["partition"].to_pylist() == ["train", "dev", "test-1", "test-2"]
+    assert manifest["split_set"].to_pylist() == ["train", "dev", "test-1", "test-2"]
     assert manifest["emotion"].to_pylist() == ["neutral", "happiness", None, "contempt"]
     assert manifest["emotion_4"].to_pylist() == ["neutral", "happiness", None, None]
     assert manifest["transcript"].to_pylist()[1:] == ["Caf\ufffd", None, None]
@@ -115,7 +115,7 @@ def test_splits_and_speakers_of_files_of_their_own(memory: str) -> None:
         + "".join(f"{row[0]}; {row[5]}\n" for row in ROWS),
     )
     manifest = read_corpus(memory).manifest
-    assert manifest["partition"].to_pylist() == ["train", "dev", "test-1", None]
+    assert manifest["split_set"].to_pylist() == ["train", "dev", "test-1", None]
     assert manifest["split"].to_pylist() == ["train", "dev", "test", None]
     assert manifest["speaker_id"].to_pylist() == ["12", None, "7", "7"]
     assert manifest["sex"].to_pylist() == ["male", None, "female", "female"]
