@@ -5,9 +5,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from orchestration.readers import READER_NAMES
+from orchestration.readers.emotyda import DIALOGUE_ACTS
+from orchestration.readers.iemocap import ELICITATION
 from orchestration.reproduce import published
 from orchestration.reproduce.published import (
     ALL,
+    CORPORA,
     PublishedSystem,
     PublishedTable,
     PublishedValue,
@@ -84,6 +88,22 @@ def test_conditions_are_those_that_can_be_scored(name):
         if row.condition in ("synthetic", "human-*db", "interior-*db"):
             continue
         assert row.condition in SETS or named([row.condition])
+
+
+def test_corpora_are_those_that_can_be_read():
+    assert {name.replace("-", "_") for name in CORPORA} <= set(READER_NAMES)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "values"),
+    [
+        ("triantafyllopoulos/table4", "dialogue_act", DIALOGUE_ACTS),
+        ("triantafyllopoulos/table8", "elicitation", ELICITATION),
+    ],
+)
+def test_slices_are_called_as_the_reader_calls_them(table, column, values):
+    slices = {row.slice for row in read_published(table).rows}
+    assert slices == {f"{column}={value}" for value in values.values()}
 
 
 def test_metrics_that_an_audit_gives_are_explained():
