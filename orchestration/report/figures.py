@@ -93,6 +93,29 @@ def interval_axis(rows: Iterable[Statistic], *, include: Sequence[float] = ()) -
     return axis_around(values, include=include)
 
 
+def band_path(intervals: Iterable[tuple[float, float, float] | None]) -> str:
+    """Draw a band around each run of intervals; of a single one it has no width.
+
+    Args:
+        intervals: x, and y of the lower and upper end; None where there is none.
+
+    >>> band_path([(0, 10, 5), (1, 10, 5), None])
+    'M0 5L1 5L1 10L0 10z'
+    """
+    runs: list[list[tuple[float, float, float]]] = [[]]
+    for interval in intervals:
+        if interval is None:
+            runs.append([])
+        else:
+            runs[-1].append(interval)
+    paths = []
+    for run in filter(None, runs):
+        above = [f"{x:g} {high:g}" for x, _, high in run]
+        below = [f"{x:g} {low:g}" for x, low, _ in reversed(run)]
+        paths.append("M" + "L".join([*above, *below]) + "z")
+    return "".join(paths)
+
+
 def density_figure(
     truth_bins: Sequence[int], prediction_bins: Sequence[int], counts: Sequence[int]
 ) -> DensityFigure:

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 
 from orchestration.report import wording
 from orchestration.report.audit_folder import Statistic
-from orchestration.report.figures import PLOT_HEIGHT, PLOT_WIDTH, Axis, interval_axis
+from orchestration.report.figures import (
+    PLOT_HEIGHT,
+    PLOT_WIDTH,
+    Axis,
+    band_path,
+    interval_axis,
+)
 from pipelines.transforms.severities import families_of, severity_of
 from ser_model.schema import CLEAN
 
@@ -145,17 +151,7 @@ def _number(row: Statistic) -> float | None:
 
 
 def _bands(levels: Sequence[Level], y: Callable[[float], float]) -> str:
-    """Draw a band around each run of levels with an interval; of a single one it has no width."""
-    runs: list[list[tuple[float, float, float]]] = [[]]
-    for level in levels:
-        low, high = level.statistic.ci_low, level.statistic.ci_high
-        if low is None or high is None:
-            runs.append([])
-        else:
-            runs[-1].append((level.x, y(low), y(high)))
-    paths = []
-    for run in filter(None, runs):
-        above = [f"{x:g} {high:g}" for x, _, high in run]
-        below = [f"{x:g} {low:g}" for x, low, _ in reversed(run)]
-        paths.append("M" + "L".join([*above, *below]) + "z")
-    return "".join(paths)
+    intervals = ((level.x, level.statistic.ci_low, level.statistic.ci_high) for level in levels)
+    return band_path(
+        None if low is None or high is None else (x, y(low), y(high)) for x, low, high in intervals
+    )
