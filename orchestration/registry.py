@@ -51,6 +51,22 @@ class RegisteredVersion:
     created_s: float
 
 
+@contextmanager
+def _as_refusal() -> Iterator[None]:
+    """Say in one line that a tracking server wants to know who asks, or lets others only."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code not in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
+            raise
+        raise ModelError(
+            f"{mlflow_store.shown_uri()} does not let this user do that ({error.error_code}); set "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to those of an account that may"
+        ) from error
+
+
 def register_model(folder: str, *, name: str, run_id: str | None = None) -> str:
     """Store the model of a folder as a version of `name` with the alias `candidate`.
 
@@ -88,6 +104,7 @@ def check_name(name: str) -> None:
         raise ModelError(f"model name {name!r} must be of letters, digits and . _ - alone")
 
 
+@_as_refusal()
 def register(
     model: Scorer,
     save: Callable[[str], None],
@@ -181,6 +198,7 @@ def find_version(uri: str) -> tuple[ModelVersion, str] | None:
     return found, _absolute(location)
 
 
+@_as_refusal()
 def list_models() -> list[RegisteredVersion]:
     """Return all versions of all models, by name, the newest version first."""
     client = mlflow_store.open_client()
@@ -204,7 +222,8 @@ def _as_model_error(uri: str) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
 
     try:
-        yield
+        with _as_refusal():
+            yield
     except MlflowException as error:
         known = list_models()
         listed = ", ".join([version.uri for version in known[:10]]) or "none yet (serval train)"
