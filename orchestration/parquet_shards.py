@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from orchestration.shard_plan import (
@@ -51,14 +52,16 @@ class ParquetShard:
         """Read and decode a few rows at a time, then tell what packing had rejected."""
         wanted = set(self.segment_ids)
         with storage.open_binary(self.uri) as file:
-            batches = pq.ParquetFile(file).iter_batches(
+            parquet = pq.ParquetFile(file)
+            batches = parquet.iter_batches(
                 batch_size=ROWS_PER_READ,
                 row_groups=self.row_groups,
-                columns=["segment_id", "audio"],
+                columns=[c for c in ("segment_id", "audio") if c in parquet.schema_arrow.names],
             )
             for row in (row for batch in batches for row in batch.to_pylist()):
-                if row["segment_id"] in wanted:
-                    yield row["segment_id"], _decode(row["audio"], self.max_segment_s)
+                segment_id = row["segment_id"] if "segment_id" in row else row["audio"]["path"]
+                if segment_id in wanted:
+                    yield segment_id, _decode(row["audio"], self.max_segment_s)
         if self.rejections_uri is not None:
             for row in storage.read_table(self.rejections_uri).to_pylist():
                 if row["segment_id"] in wanted:
@@ -163,16 +166,41 @@ def has_audio_column(source: str) -> bool:
     return "audio" in names and "recording" not in names
 
 
+def with_segment_id(source: str, table: pa.Table) -> pa.Table:
+    """Return rows of such a file with `segment_id`: its own, or the path that the audio had.
+
+    Args:
+        source: the file, for messages.
+        table: with `segment_id`, or with `audio` of which `path` is enough.
+
+    Raises:
+        ManifestError: they have neither.
+    """
+    if "segment_id" in table.column_names:
+        return table
+    audio = table["audio"].type if "audio" in table.column_names else pa.null()
+    if pa.types.is_struct(audio) and audio.get_field_index("path") >= 0:
+        paths = pc.struct_field(table["audio"], "path")
+        if paths.null_count == 0:
+            return table.append_column("segment_id", paths)
+    raise ManifestError(
+        f"{source} has audio but no column 'segment_id', nor a path of each audio; add one"
+    )
+
+
 def plan_parquet(
     source: str, split: str | None, max_segment_s: float, *, transcripts: bool = False
 ) -> ShardPlan:
-    """Plan the scoring of a Parquet file with audio in it: each of its row groups is a shard."""
+    """Plan the scoring of a Parquet file with audio in it: each of its row groups is a shard.
+
+    Raises:
+        ManifestError: its rows cannot be told apart.
+    """
     with storage.open_binary(source) as opened:
         file = pq.ParquetFile(opened)
-        if "segment_id" not in file.schema_arrow.names:
-            raise ManifestError(f"{source} has audio but no column 'segment_id'; add one")
-        wanted = ["segment_id", "split", *([TRANSCRIPT] if transcripts else [])]
-        columns = [c for c in wanted if c in file.schema_arrow.names]
+        names = file.schema_arrow.names
+        columns = [c for c in ("split", *([TRANSCRIPT] if transcripts else [])) if c in names]
+        columns.append("segment_id" if "segment_id" in names else "audio.path")
         groups = [file.read_row_group(g, columns=columns) for g in range(file.num_row_groups)]
     table = pa.concat_tables(
         group.append_column("row_group", pa.array([number] * group.num_rows, pa.int32()))
@@ -180,7 +208,7 @@ def plan_parquet(
     )
     if table.num_rows == 0:
         raise ManifestError(f"{source} has no rows")
-    table = select_split(table, split)
+    table = select_split(with_segment_id(source, table), split)
     rows = table.select(["segment_id", "row_group"])
     if transcripts:
         rows = rows.append_column(TRANSCRIPT, transcript_column(source, table))

@@ -83,6 +83,17 @@ def read_metadata(uri: str, *, truth_range: TruthRange | None = (0.0, 1.0)) -> p
     table = read_table_file(uri)
     if "recording" in table.column_names:
         return check_manifest(table, uri=uri, folder=storage.parent(uri), truth_range=truth_range)
+    return check_metadata(table, uri=uri, truth_range=truth_range)
+
+
+def check_metadata(
+    table: pa.Table, *, uri: str, truth_range: TruthRange | None = (0.0, 1.0)
+) -> pa.Table:
+    """Check metadata without recordings that are in memory already, as `read_metadata` does.
+
+    Raises:
+        ManifestError: as `read_manifest`.
+    """
     if "segment_id" not in table.column_names:
         raise _without_ids(uri, table.column_names)
     return refuse_twins(uri, with_segment_ids(uri, check_columns(uri, table, truth_range)))

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> Summary:
     """Read the corpus, write the manifest, and say what is in it."""
     from orchestration.readers.catalogue import read_corpus
     from ser_model import manifest, splits
-    from ser_model.schema import SPLITS
+    from ser_model.schema import SPLITS, ConfigError
 
     truth_range = None
     if args.truth_range is not None:
@@ -69,14 +69,21 @@ def run(args: argparse.Namespace) -> Summary:
         table = splits.assign_splits(table, shares, seed=args.seed)
     lines = [f"read {args.source} with the reader {corpus.reader}", *corpus.mismatches]
     cut: dict[str, object] = {}
+    has_recordings = "recording" in table.column_names
     if args.window is not None or args.hop is not None or args.vad:
+        if not has_recordings:
+            raise ConfigError(f"{args.source} names no recordings that --window or --vad could cut")
         from orchestration.segmenting import segment_manifest
 
         segmented = segment_manifest(table, window_s=args.window, hop_s=args.hop, vad=args.vad)
         table = segmented.table
         lines.append(segmented.summary)
         cut = segmented.facts
-    manifest.write_manifest(args.output, manifest.relative_to(table, args.output))
+    if has_recordings:
+        manifest.write_manifest(args.output, manifest.relative_to(table, args.output))
+    else:
+        manifest.write_manifest(args.output, table)
+        lines.append("metadata alone: score the Parquet files themselves, and audit with these")
 
     facts = _facts(table)
     lines.append(", ".join(f"{fact} {name.removeprefix('num_')}" for name, fact in facts.items()))
@@ -94,16 +101,16 @@ def _facts(table: pa.Table) -> dict[str, object]:
     """Count what the manifest holds; hours only where every segment's duration is known."""
     import pyarrow.compute as pc
 
-    facts: dict[str, object] = {
-        "num_segments": len(table),
-        "num_recordings": pc.count_distinct(table["recording"]).as_py(),
-    }
+    facts: dict[str, object] = {"num_segments": len(table)}
+    if "recording" in table.column_names:
+        facts["num_recordings"] = pc.count_distinct(table["recording"]).as_py()
     if "speaker_id" in table.column_names:
         facts["num_speakers"] = pc.count_distinct(table["speaker_id"], mode="only_valid").as_py()
+    duration_s = None
     if "duration_s" in table.column_names:
         duration_s = table["duration_s"]
-    else:
+    elif "end_s" in table.column_names:
         duration_s = pc.subtract(table["end_s"], pc.fill_null(table["start_s"], 0.0))
-    if duration_s.null_count == 0:
+    if duration_s is not None and duration_s.null_count == 0:
         facts["hours"] = round(pc.sum(duration_s).as_py() / 3600, 2)
     return facts

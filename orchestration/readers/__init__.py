@@ -2,7 +2,8 @@
 
 A reader is a module with LAYOUT (one line), `matches(source, files)` and `read(source, files)`.
 `source` is what the user named; `files` are the paths of all files below it, none where the source
-is a file itself. `read` returns a table, its recordings relative to `folder_of(source, files)`.
+is a file itself. `read` returns a table, its recordings relative to `folder_of(source, files)`; or
+one without recordings, where the corpus is scored as it is and only its metadata are wanted.
 
 A reader may have two things more: TRUTH_RANGE, the scale on which its corpus rates the dimensions
 (without it, 0 to 1), and EXPECTED, how many segments a release of the corpus holds. Where each
@@ -21,6 +22,7 @@ READER_NAMES = (
     "musan",
     "audformat",
     "lhotse",
+    "huggingface",
     "table",
     "rttm",
     "folder",

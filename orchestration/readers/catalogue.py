@@ -13,7 +13,7 @@ from orchestration.readers import READER_NAMES
 from orchestration.readers.expectation import Expectation
 from orchestration.readers.source import folder_of
 from ser_model import storage
-from ser_model.manifest import check_manifest
+from ser_model.manifest import check_manifest, check_metadata
 from ser_model.manifest_checks import TruthRange
 from ser_model.schema import ManifestError
 
@@ -45,7 +45,7 @@ class Corpus:
 
     Attributes:
         reader: name of the reader that read it.
-        manifest: checked.
+        manifest: checked; metadata alone, without `recording`, where the audio stands in tables.
         mismatches: sentences that say where it differs from what was published of it, or names
             recordings that are not there.
     """
@@ -82,7 +82,10 @@ def read_corpus(
     if truth_range is None:
         truth_range = _known_truth_range(chosen, source, files)
     folder = folder_of(source, files)
-    manifest = check_manifest(read, uri=source, folder=folder, truth_range=truth_range)
+    if "recording" in read.column_names:
+        manifest = check_manifest(read, uri=source, folder=folder, truth_range=truth_range)
+    else:
+        manifest = check_metadata(read, uri=source, truth_range=truth_range)
     expected: tuple[Expectation, ...] = getattr(chosen, "EXPECTED", ())
     mismatches = [expectation.mismatch(manifest) for expectation in expected]
     mismatches.append(_absent_recordings(read, files))

@@ -211,6 +211,16 @@ def test_a_parquet_file_from_elsewhere_is_read_by_row_groups(tmp_path: Path) -> 
     assert sorted(flat(read_all(plan_shards(source, split="test")))) == ["r2", "r3", "r4"]
 
 
+def test_a_parquet_file_without_ids_goes_by_the_paths_of_its_audio(tmp_path: Path) -> None:
+    rows = [{"audio": {"bytes": encode_flac(noise(n)), "path": f"{n}.flac"}} for n in range(3)]
+    source = write_parquet(tmp_path / "data.parquet", rows, row_group_size=2)
+    plan = plan_shards(source)
+    assert plan.rows["segment_id"].to_pylist() == ["0.flac", "1.flac", "2.flac"]
+    audio = flat(read_all(plan))
+    np.testing.assert_allclose(audio["2.flac"], noise(2), atol=1 / 32_768)
+    assert list(audio) == ["0.flac", "1.flac", "2.flac"]
+
+
 def test_a_shard_in_memory_is_read_the_same() -> None:
     rows = [audio_row("a", 0, sampling_rate_hz=16_000, num_samples=8_000)]
     uri = "memory://test_shards/one.parquet"
@@ -223,7 +233,10 @@ def test_a_shard_in_memory_is_read_the_same() -> None:
     [
         ([audio_row("a", 0), audio_row("a", 1)], "'a' more than once"),
         ([audio_row("a", 0), audio_row(None, 1)], "without a segment_id"),
-        ([{"audio": {"bytes": b"x", "path": None}}], "no column 'segment_id'"),
+        ([{"audio": {"bytes": b"x", "path": None}}], "no column 'segment_id', nor a path"),
+        ([{"audio": {"bytes": b"x"}}], "no column 'segment_id', nor a path"),
+        ([{"audio": b"x"}], "no column 'segment_id', nor a path"),
+        ([{"audio": {"bytes": b"x", "path": "a"}}] * 2, "'a' more than once"),
     ],
 )
 def test_a_parquet_file_that_cannot_be_scored_is_refused(
