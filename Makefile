@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ENVIRONMENT := $(VENV)/.installed
 
-.PHONY: demo test test-all check format bench clean
+.PHONY: demo test test-all check check-security format bench clean
 
 demo: $(ENVIRONMENT) ## the whole line on a corpus that it makes itself
 	$(BIN)/serval demo
@@ -21,6 +21,15 @@ check: $(ENVIRONMENT) ## style, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/architecture
+
+# Tools of its own, apart from the environment that they look at. --strict: what the service does not
+# know fails, for an audit that skips packages says nothing about them.
+check-security: $(ENVIRONMENT) ## a list of all that is installed (SBOM), and known advisories
+	$(PYTHON) -m venv build/security
+	build/security/bin/pip install --quiet pip-audit==2.10.1 cyclonedx-bom==7.5.0
+	build/security/bin/cyclonedx-py environment $(VENV) --pyproject pyproject.toml --output-file build/serval.cdx.json
+	build/security/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt || \
+	  { echo "check-security: advisories were found, or PyPI's service of advisories was not reached: see above"; exit 1; }
 
 bench: $(ENVIRONMENT) ## the claims of speed, on a quiet machine: an hour; results go to benchmarks/results
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'
@@ -39,7 +48,7 @@ format: $(ENVIRONMENT)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) serval-demo mlflow.db mlartifacts
+	rm -rf $(VENV) build serval-demo mlflow.db mlartifacts
 
 $(ENVIRONMENT): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
