@@ -17,6 +17,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from orchestration.cli import build_parser
+from orchestration.nights.config import read_nightly_config
 from pipelines.runner import pipeline_options
 from ser_model.schema import ConfigError
 
@@ -140,8 +141,6 @@ def check_beam_options(path: Path) -> None:
 
 
 def check_night(path: Path) -> None:
-    from orchestration.nights.config import read_nightly_config
-
     assert read_nightly_config(str(path)).corpora
 
 
@@ -162,6 +161,13 @@ def check_flex_template(path: Path) -> None:
         assert {"name", "label", "helpText"} <= parameter.keys()
         for pattern in parameter["regexes"]:
             re.compile(pattern)
+
+
+def check_policy(path: Path) -> None:
+    policy = json.loads(path.read_text())
+    assert policy.keys() == {"Version", "Statement"}
+    for statement in policy["Statement"]:
+        assert {"Effect", "Action", "Resource"} <= statement.keys()
 
 
 def check_systemd(path: Path) -> None:
@@ -207,6 +213,7 @@ VALIDATORS: dict[str, Callable[[Path], None]] = {
     "ray/gcs-fault-tolerance.yaml": check_merge_patch,
     "ray/prometheus.yaml": check_prometheus,
     "ray/ray*.yaml": check_kubernetes,
+    "storage/*.json": check_policy,
 }
 FILES = sorted(
     path for path in INFRA.rglob("*") if path.is_file() and "__pycache__" not in path.parts
