@@ -32,6 +32,7 @@ COMMANDS = (
     "probe",
     "report",
     "gate",
+    "nightly",
     "train",
     "models",
 )

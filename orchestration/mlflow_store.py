@@ -148,17 +148,39 @@ def last_step(client: MlflowClient, run_id: str, metric: str) -> int:
 
 
 def log_files(client: MlflowClient, run_id: str, files: Mapping[str, bytes]) -> None:
-    """Store files with a run."""
+    """Store files with a run; names may have folders, "corpus/report.html"."""
     with tempfile.TemporaryDirectory() as temporary:
         for name, data in files.items():
             path = Path(temporary, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-            client.log_artifact(run_id, str(path))
+        client.log_artifacts(run_id, temporary)
 
 
 def end_run(client: MlflowClient, run_id: str, *, failed: bool = False) -> None:
     """End a run."""
     client.set_terminated(run_id, "FAILED" if failed else "FINISHED")
+
+
+def run_address(client: MlflowClient, run_id: str) -> str:
+    """Return the page of a run where a server shows it, else runs:/ID."""
+    server = _server()
+    experiment_id = client.get_run(run_id).info.experiment_id
+    return f"{server}/#/experiments/{experiment_id}/runs/{run_id}" if server else f"runs:/{run_id}"
+
+
+def version_address(uri: str) -> str:
+    """Return the page of models:/NAME/VERSION where a server shows it, else the URI."""
+    server = _server()
+    _, _, name_and_version = uri.partition(":/")
+    name, _, version = name_and_version.partition("/")
+    return f"{server}/#/models/{name}/versions/{version}" if server else uri
+
+
+def _server() -> str | None:
+    """Return the address of the tracking server, without user and password; None for a file."""
+    uri = shown_uri()
+    return uri.rstrip("/") if uri.startswith(("http://", "https://")) else None
 
 
 def log_model(

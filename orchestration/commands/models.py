@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="decision of `serval gate`, which who replaces a champion needs; repeated, one a corpus",
+        help="decision of `serval gate`, which who replaces a champion needs; one a corpus",
     )
     why.add_argument(
         "--override", metavar="REASON", help="replace the champion without one; kept as a tag"

@@ -164,22 +164,31 @@ class Night:
         return dataclasses.asdict(self)
 
 
-def read_nights(output: str) -> list[Night]:
-    """Return all complete nights of a folder of `serval nightly`, by name.
+def find_night(output: str, name: str) -> Night | None:
+    """Return a night that is complete; None where it is not.
 
     Args:
         output: as the configuration names it; its nights are in `nights/NAME/night.json`.
+        name: of the night.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    uri = storage.join(output, NIGHTS_FOLDER, name, NIGHT_FILE)
+    try:
+        return build(Night, storage.read_json(uri))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise RunError(f"{uri} is damaged: {error}") from error
+
+
+def read_nights(output: str) -> list[Night]:
+    """Return all complete nights of a folder, by name.
 
     Raises:
         RunError: a file is damaged.
     """
-    folder = storage.join(output, NIGHTS_FOLDER)
-    nights = []
-    for name in sorted(storage.list_names(folder)):
-        uri = storage.join(folder, name, NIGHT_FILE)
-        if storage.exists(uri):
-            try:
-                nights.append(build(Night, storage.read_json(uri)))
-            except ValueError as error:
-                raise RunError(f"{uri} is damaged: {error}") from error
-    return nights
+    names = storage.list_names(storage.join(output, NIGHTS_FOLDER))
+    found = (find_night(output, name) for name in sorted(names))
+    return [night for night in found if night is not None]

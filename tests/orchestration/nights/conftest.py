@@ -1,17 +1,33 @@
-"""A webhook on this machine, and nights as `serval nightly` writes them down."""
+"""A webhook on this machine, nights as `serval nightly` writes them down, and what it runs on."""
 
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
+import soundfile as sf
+import torch
 
+from orchestration.committed import committed_files
+from orchestration.model_uris import resolve_model
+from orchestration.nights.config import NightlyConfig, read_nightly_config
 from orchestration.nights.record import CorpusNight, DriftFinding, Night, Scored
+from orchestration.registry import register_model
+from orchestration.scoring import score
+from ser_model import storage
+from ser_model.audio import SAMPLING_RATE_HZ
+from ser_model.manifest import read_manifest, write_manifest
+from ser_model.models.storage import save_model
+from ser_model.schema import DIMENSIONS
 
 SECRET = "T0SECRET"
 
@@ -154,3 +170,106 @@ def make_corpus() -> Callable[..., CorpusNight]:
 @pytest.fixture
 def make_night() -> Callable[..., Night]:
     return a_night
+
+
+RIGHT, WRONG = "random:demo?seed=1", "random:demo?seed=2"
+NUM_SPEAKERS, NUM_SEGMENTS = 12, 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nights:
+    """A folder with a corpus, a configuration, and a registered model without versions.
+
+    Attributes:
+        folder: with nightly.yaml.
+        model: the registered name.
+        write_config: writes nightly.yaml with more fields, and reads it.
+        right: URI of the model that the truth is made of.
+        wrong: URI of one that knows nothing of it.
+    """
+
+    folder: Path
+    model: str
+    write_config: Callable[..., NightlyConfig]
+    right: str = RIGHT
+    wrong: str = WRONG
+
+    def register(self, uri: str, *, shift: float = 0.0) -> str:
+        """Register a version, of which the alias candidate is from now on; return its URI."""
+        model = resolve_model(uri).load()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter += shift
+        path = str(self.folder / f"model {uri[-1]} {shift}")
+        save_model(model, path)
+        return f"models:/{self.model}/{register_model(path, name=self.model)}"
+
+
+@pytest.fixture(scope="session")
+def night_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Speakers of two sexes; the truth is what one model says of them, and some noise."""
+    folder = tmp_path_factory.mktemp("night corpus")
+    random = np.random.default_rng(0)
+    rows = []
+    for speaker in range(NUM_SPEAKERS):
+        levels = np.repeat(random.uniform(0.01, 0.9, NUM_SEGMENTS), SAMPLING_RATE_HZ)
+        sf.write(
+            folder / f"{speaker}.flac",
+            levels * random.uniform(-1, 1, len(levels)),
+            SAMPLING_RATE_HZ,
+        )
+        rows += [
+            {
+                "segment_id": f"{speaker}-{second}",
+                "recording": f"{speaker}.flac",
+                "start_s": float(second),
+                "end_s": second + 0.5,
+                "speaker_id": f"speaker {speaker}",
+                "sex": "female" if speaker % 2 else "male",
+                "language": "en",
+            }
+            for second in range(NUM_SEGMENTS)
+        ]
+    manifest = str(folder / "manifest.parquet")
+    write_manifest(manifest, pa.Table.from_pylist(rows))
+    run = str(folder / "truth")
+    score(manifest, model_uri=RIGHT, output=run, local=True, devices="cpu")
+    said = {
+        row["segment_id"]: row
+        for uri in committed_files(run).predictions
+        for row in storage.read_table(uri).to_pylist()
+    }
+    table = read_manifest(manifest)
+    ids = table["segment_id"].to_pylist()
+    for dimension in DIMENSIONS:
+        values = np.array([said[i][dimension] for i in ids])
+        values += random.normal(0.0, 0.2 * values.std(), len(ids))
+        table = table.append_column(dimension, pa.array(values.clip(0, 1)))
+    write_manifest(manifest, table)
+    return folder
+
+
+@pytest.fixture
+def nights(
+    night_corpus: Path, mlflow_folder: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> Nights:
+    """A configuration and a model's name for each test."""
+    model = re.sub(r"\W+", "-", request.node.name)[-60:].strip("-_")
+
+    def write_config(extra: str = "") -> NightlyConfig:
+        path = tmp_path / "nightly.yaml"
+        path.write_text(
+            f"""
+output: nights
+model: {model}
+corpora:
+  - name: tones
+    source: {json.dumps(str(night_corpus / "manifest.parquet"))}
+scoring: {{devices: cpu, local: true, price_per_hour: 2.0}}
+audit: {{replicates: 200}}
+{extra}
+"""
+        )
+        return read_nightly_config(str(path))
+
+    return Nights(folder=tmp_path, model=model, write_config=write_config)
