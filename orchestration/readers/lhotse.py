@@ -29,13 +29,22 @@ LAYOUT = "lhotse (recordings and supervisions, or cuts, in .jsonl or .jsonl.gz)"
 
 KINDS = ("recordings", "supervisions", "cuts")
 _OWN_COLUMNS = ("text", "language", "speaker", "gender")
+_FIELD_OF_ALL = {"recordings": "sources", "cuts": "type"}
 _CUTS = ("MonoCut", "MultiCut")
 
 
 def matches(source: str, files: Sequence[str]) -> bool:
-    """Tell whether there are recordings or cuts."""
+    """Tell whether there are recordings or cuts, by name and by what their first line has."""
+    folder = folder_of(source, files)
     found = _by_kind(files or [storage.name(source)])
-    return bool(found["cuts"] or (files and found["recordings"]))
+    kind = "cuts" if found["cuts"] else "recordings"
+    if not found[kind] or (kind == "recordings" and not files):
+        return False
+    try:
+        first = next(read_json_lines(storage.join(folder, found[kind][0])), None)
+    except ManifestError:
+        return True  # reading it says what is wrong
+    return first is None or _FIELD_OF_ALL[kind] in first.content
 
 
 def read(source: str, files: Sequence[str]) -> pa.Table:

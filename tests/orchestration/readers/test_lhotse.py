@@ -198,6 +198,14 @@ def test_broken_cuts(memory: str, write_files: WriteFiles, content: object, mess
         read_corpus(memory)
 
 
+def test_a_manifest_of_such_a_name_stays_a_table(memory: str, write_files: WriteFiles) -> None:
+    write_files(memory, {"recordings.jsonl": lines({"recording": "a.wav"}), "a.wav": ""})
+    assert read_corpus(memory).reader == "table"
+    assert read_corpus(storage.join(memory, "recordings.jsonl")).reader == "table"
+    write_files(memory, {"cuts.jsonl": lines({"recording": "a.wav"})})
+    assert read_corpus(storage.join(memory, "cuts.jsonl")).reader == "table"
+
+
 def test_cuts_beside_recordings_are_one_too_many(memory: str, write_files: WriteFiles) -> None:
     write_files(memory, {"cuts.jsonl": lines(cut("c")), "recordings.jsonl": lines(recording("a"))})
     with pytest.raises(ManifestError, match=r"name the file of the cuts, cuts\.jsonl"):
