@@ -12,6 +12,7 @@ import pyarrow as pa
 import yaml
 
 from orchestration.readers.annotations import column_name, sex_of
+from orchestration.readers.source import refuse_missing_columns
 from ser_model import storage
 from ser_model.manifest_checks import TruthRange
 from ser_model.schema import DIMENSIONS, SPLITS, ManifestError
@@ -128,19 +129,15 @@ class Header:
         table = read_table_file(uri)
         columns = self._columns("tables", name)
         index = _INDEX.get(self._part("tables")[name].get("type"), _INDEX["filewise"])
-        for column in (*index, *columns):
-            if column not in table.column_names:
-                raise ManifestError(f"{uri} has no column {column!r}")
+        refuse_missing_columns(uri, table, *index, *columns)
         labels = {
             column: self._labels(self._scheme(about), files) for column, about in columns.items()
         }
         of_all = self._of_all_rows(name)
         rows = [
-            (segment, {**of_all, **_row(values, labels)})
+            (segment, {**of_all, **_row({name: values[name] for name in columns}, labels)})
             for segment, values in zip(
-                _segments(uri, table.select(index)),
-                table.select(list(columns)).to_pylist(),
-                strict=True,
+                _segments(uri, table.select(index)), table.to_pylist(), strict=True
             )
         ]
         found = frozenset(column for _, row in rows for column in row)
@@ -170,10 +167,10 @@ class Header:
         labels = scheme.get("labels")
         if isinstance(labels, str):
             uri = self._table_uri(labels, files)
-            (level, *_) = self._part("misc_tables").get(labels, {}).get("levels") or ["?"]
+            about = self._part("misc_tables").get(labels, {})
+            level, *_ = _mapping(self.uri, f"table {labels}", about).get("levels") or ["?"]
             table = read_table_file(uri)
-            if level not in table.column_names:
-                raise ManifestError(f"{uri} has no column {level!r}")
+            refuse_missing_columns(uri, table, level)
             return {str(row.pop(level)): row for row in table.to_pylist()}
         if isinstance(labels, Mapping):
             return {str(code): label for code, label in labels.items()}

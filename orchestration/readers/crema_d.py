@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from orchestration.readers.expectation import Expectation
 from orchestration.readers.file_names import mostly_named, parse_names
+from orchestration.readers.source import refuse_missing_columns
 from ser_model import storage
 from ser_model.schema import ManifestError
 from ser_model.table_files import read_table_file
@@ -33,7 +34,6 @@ EXPECTED = (
 )
 
 _DEMOGRAPHICS = "VideoDemographics.csv"
-_COLUMNS = ("ActorID", "Age", "Sex", "Race", "Ethnicity")
 _SENTENCES = {
     "DFA": "Don't forget a jacket",
     "IEO": "It's eleven o'clock",
@@ -100,9 +100,7 @@ def _read_actors(source: str, files: Sequence[str]) -> dict[str, dict[str, str |
         )
     uri = storage.join(source, found[0])
     table = read_table_file(uri)
-    missing = [column for column in _COLUMNS if column not in table.column_names]
-    if missing:
-        raise ManifestError(f"{uri} has no column {missing[0]}")
+    refuse_missing_columns(uri, table, "ActorID", "Age", "Sex", "Race", "Ethnicity")
     actors = {}
     for row, actor in enumerate(table.to_pylist(), start=1):
         if actor["Sex"] not in ("Female", "Male"):

@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 import pyarrow as pa
 
 from orchestration.readers.expectation import Expectation
+from orchestration.readers.source import refuse_missing_columns
 from ser_model import storage
 from ser_model.schema import ManifestError
 from ser_model.table_files import read_table_file
@@ -45,9 +46,7 @@ def read(source: str, files: Sequence[str]) -> pa.Table:
         )
     uri = storage.join(source, tables[0])
     table = read_table_file(uri)
-    missing = [column for column in _NAMES if column not in table.column_names]
-    if missing:
-        raise ManifestError(f"{uri} has no column {missing[0]}")
+    refuse_missing_columns(uri, table, *_NAMES)
     folder = PurePosixPath(tables[0]).parent.parent / "audio"
     recordings = [file and str(folder / file) for file in table["filename"].to_pylist()]
     table = table.rename_columns([_NAMES.get(column, column) for column in table.column_names])

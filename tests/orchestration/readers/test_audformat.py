@@ -117,6 +117,18 @@ def test_labels_in_the_header(database: audformat.Database, tmp_path: Path) -> N
     assert manifest["gender"].to_pylist() == ["male", "male", "child"]  # the speaker's came first
 
 
+def test_a_table_without_columns_gives_a_split(
+    database: audformat.Database, tmp_path: Path
+) -> None:
+    database.splits["other"] = audformat.Split(type="other")
+    database.splits["dev"] = audformat.Split(type="dev")
+    for split, file in (("dev", "wav/d.wav"), ("other", "wav/e.wav")):
+        database[f"of_{split}"] = audformat.Table(audformat.filewise_index([file]), split_id=split)
+    database.save(str(tmp_path), storage_format="csv")
+    manifest = read_corpus(str(tmp_path)).manifest
+    assert manifest["split"].to_pylist() == ["test", "test", "test", "dev", None]
+
+
 def test_several_scales(database: audformat.Database, tmp_path: Path) -> None:
     database.schemes["valence"] = audformat.Scheme("float", minimum=-1, maximum=1)
     add_columns(database["segments"], valence=[0.0, 0.5])
@@ -165,12 +177,23 @@ def test_times_anywhere(folder: str, write_files: Callable[..., None]) -> None:
     ("header", "table", "message"),
     [
         (HEADER, TABLE.replace("1 days ", "one day "), r"db\.segments\.csv, row 1: start 'one day"),
-        (HEADER, TABLE.replace("mood", "moods"), r"db\.segments\.csv has no column 'mood'"),
-        (HEADER, TABLE.replace("start", "begin"), r"db\.segments\.csv has no column 'start'"),
+        (HEADER, TABLE.replace("mood", "moods"), r"db\.segments\.csv has no column mood "),
+        (HEADER, TABLE.replace("start", "begin"), r"db\.segments\.csv has no column start "),
         (HEADER, "file,start,end,mood\n", "its tables have no rows"),
         (HEADER, 'file,start,end,mood\na.wav,,,"x\n', r"db\.segments\.csv is not valid csv"),
         (HEADER + "  x: [", TABLE, r"db\.yaml, line \d+: "),
         ("- a\n- b\n", TABLE, r"db\.yaml: the header is no mapping"),
+        (
+            HEADER.replace("{}", "{scheme_id: x}") + "schemes: {x: {labels: y}}\n",
+            TABLE,
+            r"db\.y\.csv or \.parquet is not there",
+        ),
+        (
+            HEADER.replace("{}", "{scheme_id: x}")
+            + "schemes: {x: {labels: segments}}\nmisc_tables: {segments: 7}\n",
+            TABLE,
+            "table segments is no mapping",
+        ),
         (HEADER.replace("{}", "7"), TABLE, r"db\.yaml: column mood is no mapping: '7'"),
         ("name: mini\n", TABLE, "its tables have no rows"),
         (
