@@ -40,7 +40,7 @@ RAY_CLUSTER = {
 }
 RAY_JOB = {
     "": "entrypoint submissionMode shutdownAfterJobFinishes ttlSecondsAfterFinished"
-    " activeDeadlineSeconds backoffLimit rayClusterSpec"
+    " activeDeadlineSeconds backoffLimit submitterPodTemplate rayClusterSpec"
 }
 FLINK = {
     "": "image flinkVersion serviceAccount flinkConfiguration jobManager taskManager podTemplate",
@@ -81,7 +81,7 @@ def check_fields(spec: dict[str, Any], fields: dict[str, str]) -> None:
 def pod_templates(node: Any) -> Iterator[dict[str, Any]]:
     if isinstance(node, dict):
         for name, value in node.items():
-            if name in ("template", "podTemplate"):
+            if name in ("template", "podTemplate", "submitterPodTemplate"):
                 yield value
             yield from pod_templates(value)
     elif isinstance(node, list):
