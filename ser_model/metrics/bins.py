@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ser_model.metrics.drift import jensen_shannon_divergence_of
 from ser_model.metrics.moments import Floats
 from ser_model.metrics.recall import Confusion, precision_per_class_of, recall_per_class_of
 
@@ -218,14 +219,4 @@ def precision_per_bin(truth: ArrayLike, prediction: ArrayLike) -> dict[str, floa
 
 def jensen_shannon_distance_of(bins: BinCounts) -> Floats:
     """Return [...] the distance of each element; see `jensen_shannon_distance`."""
-    num_pairs = bins.truth.sum(axis=-1, keepdims=True)
-    shares = [np.divide(side, np.maximum(num_pairs, 1.0)) for side in (bins.truth, bins.prediction)]
-    middle = (shares[0] + shares[1]) / 2.0
-    divergence = sum(_relative_entropy(side, middle) for side in shares) / 2.0
-    return np.where(num_pairs[..., 0] > 0, np.sqrt(np.clip(divergence, 0.0, 1.0)), np.nan)
-
-
-def _relative_entropy(shares: Floats, reference: Floats) -> Floats:
-    """Sum of shares * log2(shares / reference); a share of 0 adds nothing."""
-    ratio = np.divide(shares, reference, out=np.ones_like(shares), where=shares > 0)
-    return np.asarray((shares * np.log2(ratio)).sum(axis=-1))
+    return np.asarray(np.sqrt(jensen_shannon_divergence_of(bins.truth, bins.prediction)))
