@@ -134,11 +134,10 @@ class Header:
             column: self._labels(self._scheme(about), files) for column, about in columns.items()
         }
         of_all = self._of_all_rows(name)
+        said = table.select(["file", *columns]).to_pylist()  # without times: those need pandas
         rows = [
             (segment, {**of_all, **_row({name: values[name] for name in columns}, labels)})
-            for segment, values in zip(
-                _segments(uri, table.select(index)), table.to_pylist(), strict=True
-            )
+            for segment, values in zip(_segments(uri, table.select(index)), said, strict=True)
         ]
         found = frozenset(column for _, row in rows for column in row)
         return Table(uri=uri, columns=found, rows=tuple(rows))
