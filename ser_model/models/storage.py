@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ser_model import storage
 from ser_model.models.base import EmotionModel, ModelConfig
-from ser_model.models.checkpoint import FORMAT
+from ser_model.models.checkpoint import FORMAT, MAX_JSON_BYTES
 from ser_model.models.configuration import build
 from ser_model.models.egemaps import EgemapsConfig
 from ser_model.models.hugging_face import is_hugging_face, load_hugging_face_model
@@ -80,7 +80,7 @@ def read_config(folder: str) -> ModelConfig:
     """
     uri = storage.join(folder, CONFIG_NAME)
     try:
-        mapping = json.loads(_read(uri))
+        mapping = json.loads(_read(uri, max_bytes=MAX_JSON_BYTES))
         if not isinstance(mapping, dict) or mapping.pop("format", None) != FORMAT:
             raise ValueError(f"it does not say that its format is {FORMAT!r}")
         return build(ModelConfig, mapping)

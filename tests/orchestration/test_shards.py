@@ -1,5 +1,6 @@
 """Plans: the same each time, made without opening audio, and true to what is then read."""
 
+import gzip
 import io
 import itertools
 import pickle
@@ -321,6 +322,7 @@ def damage(data: bytes) -> bytes:
         (lambda data: data[: len(data) // 4], "no readable"),
         (damage, "damaged"),
         (lambda data: b"hello" * 1000, "no readable"),
+        (gzip.compress, "no readable, uncompressed"),
         (lambda data: b"", "no readable|no audio"),
     ],
 )
