@@ -117,7 +117,14 @@ def read_observation(folder: str) -> Observation | None:
         )
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise RunError(
             f"{uri} is damaged ({error!r}); delete it, and nothing is compared with that night"
         ) from error
