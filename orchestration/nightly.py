@@ -31,6 +31,7 @@ from orchestration.nights.plan import (
 )
 from orchestration.nights.record import NIGHT_FILE, CorpusNight, Night, Outcome, find_night
 from orchestration.nights.tracking import NightLog
+from orchestration.nights.webhook import webhook_url
 from orchestration.promotion import promote
 from orchestration.registry import find_alias
 from orchestration.stopping import sigterm_as_unfinished
@@ -55,6 +56,8 @@ def run_night(config: NightlyConfig, name: str) -> Night:
     if done is not None:
         logger.info("nightly: %s is complete already", name)
         return done
+    if config.notify.webhook_variable is not None:
+        webhook_url(config.notify.webhook_variable)  # refused now, not after hours of scoring
     for other in unfinished_nights(config.output, name):
         logger.warning("nightly: %s is not finished: --night %s finishes it", other, other)
     with sigterm_as_unfinished(), held_lock(config.output, night=name) as lock:

@@ -1,9 +1,10 @@
 """Keeps nights on one output folder apart: a lock with an owner and an expiry, in any storage.
 
 Locks are numbered files, OUTPUT/locks/000001.json and so on; the one with the highest number is the
-lock. It is free when it says that it is released, or when it has expired: whoever wants it then
-creates the next number, which the storage lets exactly one do. Nothing is ever deleted. The owner
-alone rewrites its file, to put the expiry off while it lives.
+lock. It is free when it says that it is released, when it has expired, or when its owner was a
+process of this machine that is no more: whoever wants it then creates the next number, which the
+storage lets exactly one do. Nothing is ever deleted. The owner alone rewrites its file, to put the
+expiry off while it lives.
 
 A lock cannot hold back an owner that was asleep (a suspended machine, a store out of reach) and
 wakes up behind its expiry. So the owner asks `Lock.check` before every stage, and stops where the
@@ -27,6 +28,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from ser_model import storage
 from ser_model.models.configuration import build
@@ -55,7 +57,8 @@ class LockRecord:
     Attributes:
         night: name of the night that the lock is held for.
         host: of the owner.
-        pid: of the owner, on its host.
+        pid: of the owner, in its process space.
+        process_space: in which `pid` means one process: see `_process_space`.
         token: that no other owner has: two may have the same host and pid, in containers.
         since: when it was taken, UTC, ISO 8601.
         expires: from when on it is free if nobody renews it, likewise.
@@ -65,6 +68,7 @@ class LockRecord:
     night: str
     host: str
     pid: int
+    process_space: str
     token: str
     since: str
     expires: str
@@ -189,6 +193,7 @@ def _take(output: str, night: str, ttl_s: float, clock: Clock) -> Lock:
         night=night,
         host=socket.gethostname(),
         pid=os.getpid(),
+        process_space=_process_space(),
         token=uuid.uuid4().hex,
         since="",
         expires="",
@@ -215,12 +220,37 @@ def _refuse_held(uri: str, now: datetime) -> None:
         free_from = _time(found.expires) + timedelta(seconds=MAX_CLOCK_SKEW_S)
     except ValueError as error:
         raise RunError(f"{uri} is damaged: {error}; remove it when no night is running") from error
-    if not found.released and now < free_from:
+    if not found.released and now < free_from and not _is_gone(found):
         raise UnfinishedError(
             f"another night holds the lock {uri}: {found.night} by {found.host} pid {found.pid} "
             f"since {found.since}, expires at {found.expires} unless it is renewed; run the same "
             "command again then"
         )
+
+
+def _is_gone(owner: LockRecord) -> bool:
+    """Tell whether an owner is known to be dead, so that nobody need wait for the expiry."""
+    if not owner.process_space or owner.process_space != _process_space():
+        return False
+    try:
+        os.kill(owner.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # somebody else's process has the number now, or is the owner
+        return False
+    return False
+
+
+def _process_space() -> str:
+    """Name the boot of a machine and the container in it; "" where the system does not tell.
+
+    Host names do not do: containers may share one, and have processes of their own.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""
 
 
 def _lock_uri(folder: str, number: int) -> str:

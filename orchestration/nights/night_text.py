@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestration.nights.record import CorpusNight, Night, Scored
-from orchestration.report.wording import name, plain
+from orchestration.report.wording import name
 from ser_model import storage
 
 _LABELS = {"concordance_cc": "CCC", "pearson_cc": "PCC", "unweighted_average_recall": "UAR"}
@@ -42,9 +42,9 @@ def _corpus_lines(corpus: CorpusNight) -> Iterator[str]:
         values = ", ".join(_values(one)) or "no value of any metric"
         yield f"    {one.role:<9}  {name(one.model_version)}: {values}{_rejected(one)}"
     for reason in corpus.reasons:
-        yield f"    refused: {plain(reason)}"
+        yield f"    refused: {reason}"
     for alarm in corpus.alarms:
-        yield f"    alarm: {plain(alarm.detail)}"
+        yield f"    alarm: {alarm.detail}"
     if corpus.report is not None:
         yield f"    report: {corpus.report}"
 

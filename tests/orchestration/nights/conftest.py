@@ -19,9 +19,10 @@ import torch
 
 from orchestration.committed import committed_files
 from orchestration.model_uris import resolve_model
+from orchestration.nightly import run_night
 from orchestration.nights.config import NightlyConfig, read_nightly_config
 from orchestration.nights.record import CorpusNight, DriftFinding, Night, Scored
-from orchestration.registry import register_model
+from orchestration.registry import find_alias, register_model
 from orchestration.scoring import score
 from ser_model import storage
 from ser_model.audio import SAMPLING_RATE_HZ
@@ -205,6 +206,25 @@ class Nights:
         return f"models:/{self.model}/{register_model(path, name=self.model)}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """Four nights.
+
+    Attributes:
+        nights: their folder.
+        config: of all of them.
+        versions: URIs of the model that is right, one that is wrong, one as good as the first.
+        ran: the nights, by name.
+        champions: who was champion when each of them had ended.
+    """
+
+    nights: Nights
+    config: NightlyConfig
+    versions: tuple[str, ...]
+    ran: dict[str, Night]
+    champions: dict[str, str | None]
+
+
 @pytest.fixture(scope="session")
 def night_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Speakers of two sexes; the truth is what one model says of them, and some noise."""
@@ -254,17 +274,51 @@ def nights(
     night_corpus: Path, mlflow_folder: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Nights:
     """A configuration and a model's name for each test."""
-    model = re.sub(r"\W+", "-", request.node.name)[-60:].strip("-_")
+    return make_nights(night_corpus, tmp_path, request.node.name)
+
+
+@pytest.fixture(scope="module")
+def story(
+    night_corpus: Path, mlflow_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Story:
+    """Nights as they follow each other: tests may add others, and leave these as they are."""
+    nights = make_nights(night_corpus, tmp_path_factory.mktemp("story"), "story")
+    config = nights.write_config()
+    versions, ran, champions = [], {}, {}
+
+    def run(name: str) -> None:
+        ran[name] = run_night(config, name)
+        champions[name] = champion_of(nights.model)
+
+    versions.append(nights.register(RIGHT))
+    run("1 first")
+    run("2 unchanged")
+    versions.append(nights.register(WRONG))
+    run("3 refused")
+    versions.append(nights.register(RIGHT, shift=1e-6))
+    run("4 accepted")
+    return Story(
+        nights=nights,
+        config=config,
+        versions=tuple(versions),
+        ran=ran,
+        champions=champions,
+    )
+
+
+def make_nights(corpus: Path, folder: Path, name: str) -> Nights:
+    """Make a folder for nights on a corpus."""
+    model = re.sub(r"\W+", "-", name)[-60:].strip("-_")
 
     def write_config(extra: str = "") -> NightlyConfig:
-        path = tmp_path / "nightly.yaml"
+        path = folder / "nightly.yaml"
         path.write_text(
             f"""
 output: nights
 model: {model}
 corpora:
   - name: tones
-    source: {json.dumps(str(night_corpus / "manifest.parquet"))}
+    source: {json.dumps(str(corpus / "manifest.parquet"))}
 scoring: {{devices: cpu, local: true, price_per_hour: 2.0}}
 audit: {{replicates: 200}}
 {extra}
@@ -272,4 +326,10 @@ audit: {{replicates: 200}}
         )
         return read_nightly_config(str(path))
 
-    return Nights(folder=tmp_path, model=model, write_config=write_config)
+    return Nights(folder=folder, model=model, write_config=write_config)
+
+
+def champion_of(model: str) -> str | None:
+    """Return the URI of what is in use."""
+    found = find_alias(model, "champion")
+    return None if found is None else found.uri

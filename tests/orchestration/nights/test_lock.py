@@ -276,26 +276,42 @@ def test_of_processes_at_the_same_moment_one_wins(holder: Any) -> None:
         assert answers == ["refused\n", "won\n"]
 
 
-@OF_ALL_PROCESSES
-def test_the_lock_of_a_killed_owner_is_taken_over_when_it_expires(
-    folder: str, holder: Any, clock: Clock
-) -> None:
+def kill_a_holder(holder: Any) -> int:
     owner = holder()
     tell(owner, "output")
     assert owner.stdout.readline() == "won\n"
     owner.kill()
     owner.wait()
+    return owner.pid
+
+
+@OF_ALL_PROCESSES
+def test_the_lock_of_a_killed_process_of_this_machine_is_free(folder: str, holder: Any) -> None:
+    kill_a_holder(holder)
     output = storage.join(folder, "output")
+    with held_lock(output, night="next") as lock:
+        lock.check()
+    assert not lock_json(output, 1)["released"]
+
+
+@OF_ALL_PROCESSES
+@pytest.mark.parametrize("process_space", ["", "another boot pid:[1]"])
+def test_the_lock_of_a_killed_owner_elsewhere_is_taken_over_when_it_expires(
+    folder: str, holder: Any, clock: Clock, process_space: str
+) -> None:
+    pid = kill_a_holder(holder)
+    output = storage.join(folder, "output")
+    uri = storage.join(output, "locks", "000001.json")
+    storage.write_json(uri, {**lock_json(output, 1), "process_space": process_space})
     clock.time = utc_now()
     with (
-        pytest.raises(UnfinishedError, match=f"other process by .* pid {owner.pid} "),
+        pytest.raises(UnfinishedError, match=f"other process by .* pid {pid} "),
         held_lock(output, night="next", clock=clock),
     ):
         pass
     clock.advance(LOCK_TTL_S + MAX_CLOCK_SKEW_S)
     with held_lock(output, night="next", clock=clock) as lock:
         lock.check()
-    assert not lock_json(output, 1)["released"]
 
 
 @pytest.mark.parametrize(
@@ -303,7 +319,8 @@ def test_the_lock_of_a_killed_owner_is_taken_over_when_it_expires(
     [
         b"{",
         b"{}",
-        b'{"night": "1", "host": "h", "pid": 1, "token": "", "since": "", "expires": ""}',
+        b'{"night": "1", "host": "h", "pid": 1, "process_space": "", "token": "", "since": "", '
+        b'"expires": ""}',
     ],
 )
 def test_a_damaged_lock_is_named(folder: str, clock: Clock, content: bytes) -> None:
