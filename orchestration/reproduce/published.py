@@ -35,7 +35,7 @@ CORPORA: dict[str, tuple[str, ...]] = {
     "msp-podcast": ("train", "dev", "test-1", "test-2"),
     "iemocap": ("leave-one-speaker-out",),
     "cmu-mosi": ("test",),
-    "ravdess": ("random-80-20",),
+    "ravdess": ("random-80-20", "speaker-disjoint"),
     "emotyda": (),
     "esc50": (),
 }

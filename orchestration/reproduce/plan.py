@@ -1,0 +1,279 @@
+"""From a published table to the steps that make its numbers.
+
+    PublishedTable -> Planner -> a Planned row for each of its rows -> their steps, inputs first
+
+The planner knows how a system is trained, scored, voted and audited; `rows` knows, for each kind of
+number, which of these it needs and how it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+
+from orchestration.reproduce.corpora import Corpora
+from orchestration.reproduce.places import FOUR_EMOTIONS_SHARE, PLACES
+from orchestration.reproduce.published import PublishedSystem, PublishedTable, PublishedValue
+from orchestration.reproduce.steps.audit import AuditStep
+from orchestration.reproduce.steps.base import PredictingStep, Step
+from orchestration.reproduce.steps.corpus import CorpusStep, NoiseStep
+from orchestration.reproduce.steps.predictions import PredictionsStep
+from orchestration.reproduce.steps.score import ScoreStep
+from orchestration.reproduce.steps.train import TrainStep
+from orchestration.reproduce.steps.vote import VoteStep
+from ser_model.augment import SETS, known_names, named
+from ser_model.schema import CLEAN, DIMENSIONS, ConfigError
+from ser_model.training.ensemble_recipe import list_ensemble_recipes, load_ensemble_recipe
+from ser_model.training.recipe import list_recipes
+from ser_model.voting import Vote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """In what the user wants trainings to differ from the recipes.
+
+    Attributes:
+        overrides: (recipes, "key=value"): of all recipes whose name the pattern matches.
+        num_seeds: trainings of each network; None for what the recipe says.
+    """
+
+    overrides: tuple[tuple[str, str], ...] = ()
+    num_seeds: int | None = None
+
+    def of(self, recipe: str) -> tuple[str, ...]:
+        """Return the overrides of a recipe."""
+        seeds: tuple[str, ...] = ()
+        if self.num_seeds is not None and not recipe.endswith("-svm"):
+            seeds = (f"num_seeds={self.num_seeds}",)
+        words = (word for pattern, word in self.overrides if fnmatchcase(recipe, pattern))
+        return (*seeds, *words)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Say what is changed."""
+        notes = [f"trainings of {pattern} with --set {word}" for pattern, word in self.overrides]
+        if self.num_seeds is not None:
+            notes.append(f"{self.num_seeds} seeds (--seeds)")
+        return tuple(notes)
+
+
+def parse_overrides(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Read [RECIPES:]KEY=VALUE.
+
+    >>> parse_overrides(["num_epochs=1", "wagner/*:crop_s=3.0"])
+    (('*', 'num_epochs=1'), ('wagner/*', 'crop_s=3.0'))
+
+    Raises:
+        ConfigError: a text is something else, or no recipe has such a name.
+    """
+    overrides = []
+    for text in texts:
+        left, separator, value = text.partition("=")
+        pattern, _, key = left.rpartition(":")
+        if not separator or not key:
+            raise ConfigError(f"--set {text!r} is not KEY=VALUE or RECIPES:KEY=VALUE")
+        pattern = pattern or "*"
+        if not any(fnmatchcase(recipe, pattern) for recipe in list_recipes()):
+            raise ConfigError(f"--set {text!r}: no recipe is called {pattern!r}")
+        overrides.append((pattern, f"{key}={value}"))
+    return tuple(overrides)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planner:
+    """Makes the steps of a table.
+
+    Attributes:
+        table: whose numbers are wanted.
+        corpora: that were given.
+        changes: of trainings.
+    """
+
+    table: PublishedTable
+    corpora: Corpora
+    changes: Changes = field(default_factory=Changes)
+
+    def system(self, name: str) -> PublishedSystem:
+        """Return a system of the table by its name."""
+        return next(system for system in self.table.systems if system.name == name)
+
+    def corpus(self, place: str, target: str) -> CorpusStep:
+        """Return the manifest of a place, of the four emotions where these are the target."""
+        four = target == "emotion" and place.partition("/")[0] in FOUR_EMOTIONS_SHARE
+        sha256, num_segments = self.corpora.identify(place, four_emotions=four)
+        return CorpusStep(place=place, four_emotions=four, sha256=sha256, num_segments=num_segments)
+
+    def training(self, system: PublishedSystem, trained_on: str, target: str) -> TrainStep:
+        """Return the training of a system that is no vote.
+
+        Args:
+            system: with a recipe.
+            trained_on: a place.
+            target: of the row; of a system with a training for each target, which of them.
+        """
+        assert system.recipe is not None
+        task = (f"task={target}",) if system.single_task else ()
+        before = None
+        if system.backbone_from:
+            before = self.training(self.system(system.backbone_from), trained_on, target)
+        return TrainStep(
+            system=system.name,
+            recipe=system.recipe,
+            overrides=(*system.overrides, *task, *self.changes.of(system.recipe)),
+            corpus=self.corpus(trained_on, target),
+            backbone_from=before,
+        )
+
+    def predictions(
+        self, name: str, row: PublishedValue, conditions: tuple[str, ...] = ()
+    ) -> tuple[PredictionsStep, ...]:
+        """Return what a system predicts of the test of a row, for each of its seeds.
+
+        Args:
+            name: of the system; the row may be of another.
+            row: says what is trained on, tested with, and for which target.
+            conditions: beside clean, of all rows of this test.
+        """
+        system = self.system(name)
+        if system.members:
+            members = [self.predictions(member, row, conditions) for member in system.members]
+            return _votes(system.name, members, system.vote)
+        if system.recipe in list_ensemble_recipes():
+            return self._ensemble(system, row, conditions)
+        return self._predictions(system, row, conditions)
+
+    def _predictions(
+        self, system: PublishedSystem, row: PublishedValue, conditions: tuple[str, ...]
+    ) -> tuple[PredictionsStep, ...]:
+        training = self.training(system, row.trained_on, row.target)
+        dimensions = (row.target,) if system.single_task else DIMENSIONS
+        return tuple(
+            PredictionsStep(
+                system=system.name,
+                seed=seed,
+                source=self._source(training, seed, row, conditions),
+                dimensions=dimensions,
+            )
+            for seed in training.seeds
+        )
+
+    def audit(self, row: PublishedValue) -> AuditStep:
+        """Return the audit of all systems of the table that have a row like this one.
+
+        Like it are those of the same training corpus and test, for emotions or for dimensions.
+        """
+        rows = [other for other in self.table.rows if _is_alike(other, row)]
+        conditions = _conditions(rows)
+        names = dict.fromkeys(name for r in rows for name in (r.system, r.against) if name)
+        made = [name for name in names if self.is_made(name)]
+        slices, strata = _slice_columns(rows)
+        return AuditStep(
+            corpus=self.corpus(row.test, row.target),
+            predictions=tuple(p for name in made for p in self.predictions(name, row, conditions)),
+            slices=slices,
+            strata=strata,
+            smallest_slices=bool(strata),
+            speaker_draws=any(r.metric == "concordance_cc_of_draws" for r in rows),
+        )
+
+    def is_made(self, name: str) -> bool:
+        """Tell whether a system is one that is trained here, or votes."""
+        system = self.system(name)
+        return system.recipe is not None or bool(system.members)
+
+    def _ensemble(
+        self, system: PublishedSystem, row: PublishedValue, conditions: tuple[str, ...]
+    ) -> tuple[PredictionsStep, ...]:
+        """Let the members of an ensemble's recipe vote, each trained as by itself."""
+        assert system.recipe is not None
+        recipe, overrides = load_ensemble_recipe(system.recipe, system.overrides)
+        members = [
+            replace(system, name=short, recipe=member, overrides=overrides[member])
+            for member, short in zip(recipe.members, recipe.short_names, strict=True)
+        ]
+        return _votes(
+            system.name, [self._predictions(m, row, conditions) for m in members], recipe.vote
+        )
+
+    def _source(
+        self, training: TrainStep, seed: int, row: PublishedValue, conditions: tuple[str, ...]
+    ) -> PredictingStep:
+        if row.test == row.trained_on and PLACES[row.test].predicts_test:
+            return training
+        needs_noise = any(condition.needs_noise for condition in named(conditions))
+        return ScoreStep(
+            training=training,
+            seed=seed,
+            corpus=self.corpus(row.test, row.target),
+            conditions=conditions,
+            noise=NoiseStep() if needs_noise else None,
+        )
+
+
+def _votes(
+    name: str, members: Sequence[tuple[PredictionsStep, ...]], vote: Vote | None
+) -> tuple[PredictionsStep, ...]:
+    """Let the first seeds of all members vote, then the second, as many as all of them have."""
+    assert vote is not None
+    return tuple(
+        PredictionsStep(
+            system=name,
+            seed=together[0].seed,
+            source=VoteStep(system=name, members=together, vote=vote),
+        )
+        for together in zip(*members, strict=False)
+    )
+
+
+def in_order(wanted: Iterable[Step]) -> list[Step]:
+    """Return steps and all that they need, each once, inputs first."""
+    steps: dict[Step, None] = {}
+
+    def visit(step: Step) -> None:
+        if step not in steps:
+            for needed in step.inputs:
+                visit(needed)
+            steps[step] = None
+
+    for step in wanted:
+        visit(step)
+    return list(steps)
+
+
+def _is_alike(one: PublishedValue, other: PublishedValue) -> bool:
+    same_place = (one.trained_on, one.test) == (other.trained_on, other.test)
+    return (
+        same_place and (one.target == "emotion") == (other.target == "emotion") and bool(one.target)
+    )
+
+
+def _conditions(rows: Iterable[PublishedValue]) -> tuple[str, ...]:
+    """Return the conditions of all rows, beside clean, one by one and in the catalogue's order."""
+    words = {row.condition for row in rows}
+    members = {name for word in words for name in SETS.get(word, ())}
+    return tuple(
+        name
+        for name in known_names()
+        if name != CLEAN and (name in members or any(fnmatchcase(name, word) for word in words))
+    )
+
+
+def _slice_columns(rows: Iterable[PublishedValue]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the columns whose slices are compared, and those whose slices are not."""
+    slices: dict[str, None] = {}
+    strata: dict[str, None] = {}
+    for row in rows:
+        column = row.slice.partition("=")[0]
+        if not column or column in ("condition", "model_version", "speaker_id"):
+            continue
+        is_compared = f"-{column}=" in row.slice
+        (slices if is_compared else strata)[column] = None
+    return tuple(slices), tuple(strata)
+
+
+def iter_places(table: PublishedTable) -> Iterator[str]:
+    """Yield every place that a table trains on or tests with."""
+    yield from dict.fromkeys(
+        place for row in table.rows for place in (row.trained_on, row.test) if place in PLACES
+    )

@@ -1,0 +1,89 @@
+"""A part of a corpus, scored with a model that was trained here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from orchestration.reproduce.steps.arithmetic import forward_gflop
+from orchestration.reproduce.steps.base import Context, PredictingStep, Step
+from orchestration.reproduce.steps.corpus import CorpusStep, NoiseStep
+from orchestration.reproduce.steps.train import TrainStep
+from ser_model.schema import CLEAN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreStep(PredictingStep):
+    """Scores, as `serval score` does.
+
+    Attributes:
+        training: makes the model.
+        seed: of the model.
+        fold: of the model, counted from 0; 0 where there are no folds.
+        corpus: what is scored.
+        conditions: conditions and sets beside clean.
+        noise: for the conditions that mix some in.
+        embeddings: whether embeddings are kept.
+    """
+
+    kind: ClassVar[str] = "runs"
+    verb: ClassVar[str] = "score"
+    training: TrainStep
+    seed: int
+    fold: int = 0
+    corpus: CorpusStep
+    conditions: tuple[str, ...] = ()
+    noise: NoiseStep | None = None
+    embeddings: bool = False
+
+    @property
+    def name(self) -> str:
+        """The recipe, and what it scores."""
+        under = "".join(f" {condition}" for condition in self.conditions)
+        return f"{self.training.recipe} seed {self.seed} on {self.corpus.name}{under}"
+
+    @property
+    def content(self) -> Mapping[str, object]:
+        """Which of the models, and how."""
+        return {
+            "seed": self.seed,
+            "fold": self.fold,
+            "conditions": list(self.conditions),
+            "embeddings": self.embeddings,
+        }
+
+    @property
+    def inputs(self) -> tuple[Step, ...]:
+        """The model and the corpus."""
+        return (self.training, self.corpus, *(() if self.noise is None else (self.noise,)))
+
+    @property
+    def petaflop(self) -> float:
+        """Every condition counts as long as the clean audio."""
+        from ser_model.augment import named
+
+        num_conditions = len({condition.name for condition in named([CLEAN, *self.conditions])})
+        audio_s = self.corpus.about.test_h * 3600 * self.corpus.scale * num_conditions
+        return forward_gflop(self.training.resolved) * audio_s / 1e6
+
+    def predictions(self, work: str, seed: int) -> str:
+        """Return the run; it has one seed."""
+        assert seed == self.seed
+        return self.folder(work)
+
+    def run(self, context: Context) -> None:
+        """Score what is not scored yet."""
+        from orchestration.scoring import score
+
+        score(
+            self.corpus.uri(context.work),
+            model_uri=self.training.model_folders(context.work, self.seed)[self.fold],
+            output=self.folder(context.work),
+            devices=context.devices,
+            num_workers=context.num_workers,
+            local=context.num_workers == 1,
+            embeddings=self.embeddings,
+            conditions=self.conditions,
+            noise_uri=None if self.noise is None else context.corpora.noise_uri,
+        )
