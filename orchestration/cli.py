@@ -35,6 +35,7 @@ COMMANDS = (
     "nightly",
     "train",
     "models",
+    "reproduce",
 )
 
 EPILOG = """\
