@@ -118,6 +118,7 @@ class PublishedValue:
             two-sided t-test over trainings at .05.
         unit: of `value` and `standard_deviation`.
         place: in the paper, where it is not that of the table.
+        added: whether the row is ours and not in the paper; it has no value then.
     """
 
     system: str
@@ -134,6 +135,7 @@ class PublishedValue:
     differs_from: tuple[str, ...] = ()
     unit: Unit = "one"
     place: str = ""
+    added: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no audit or training could say."""
@@ -149,6 +151,8 @@ class PublishedValue:
             raise ValueError(f"unit {self.unit!r} is for mean_squared_error, not {self.metric}")
         if self.target not in _TARGETS:
             raise ValueError(f"target {self.target!r} is none of {', '.join(_TARGETS[1:])}")
+        if self.added and (self.value is not None or self.place):
+            raise ValueError("added: a row that is not in the paper has no value and no place")
         if self.slice.endswith("=*") and (self.value is not None or self.p_value is not None):
             raise ValueError(f"slice {self.slice!r} is for rows without a number")
 

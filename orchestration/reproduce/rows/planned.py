@@ -67,6 +67,10 @@ class Made:
             raise NotMadeError(self._failed[step])
         return cast(OfStep, self._done[step])
 
+    def reason(self, step: Step) -> str:
+        """Return why a step was not done; "" where it was."""
+        return self._failed.get(step, "")
+
 
 class Planned(Protocol):
     """What is planned for a row."""
