@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from orchestration.commands.summary import Summary
 
 if TYPE_CHECKING:
-    from orchestration.reproduce.plan import Changes
+    from orchestration.reproduce.changes import Changes
 
 HELP = "make a table of a paper anew: train, score, vote, audit; our numbers beside its own"
 EXAMPLE = "serval reproduce gavali/table4 --corpus ravdess=/data/ravdess --output reproduction"
@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> Summary:
 
 
 def _changes(args: argparse.Namespace) -> Changes:
-    from orchestration.reproduce.plan import Changes, parse_overrides
+    from orchestration.reproduce.changes import Changes, parse_overrides
     from ser_model.schema import ConfigError
 
     if args.seeds is not None and args.seeds < 1:

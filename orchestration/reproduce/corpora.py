@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +19,9 @@ from ser_model.table_files import EXTENSIONS
 
 NOISE = "esc50"
 """Sounds that conditions mix in; never scored."""
+
+DIALOGUE_ACTS = "emotyda"
+"""IEMOCAP with what each turn does in its dialogue."""
 
 ABSENT = "absent"
 """In place of a hash of what was not given."""
@@ -46,6 +50,33 @@ def parse_corpora(texts: Sequence[str]) -> dict[str, str]:
     return corpora
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Which rows and columns of a corpus.
+
+    Attributes:
+        place: of PLACES.
+        four_emotions: the rows that have one of the four emotions alone, as their `emotion`.
+        dialogue_acts: with EMOTyDA's column beside IEMOCAP's; what is trained does without, so that
+            tables with and without dialogue acts share their trainings.
+    """
+
+    place: str
+    four_emotions: bool = False
+    dialogue_acts: bool = False
+
+    @property
+    def corpus(self) -> str:
+        """Name of the corpus."""
+        return self.place.partition("/")[0]
+
+    @property
+    def printed_segments(self) -> int:
+        """How many segments the papers count, where they do."""
+        share = FOUR_EMOTIONS_SHARE[self.corpus] if self.four_emotions else 1.0
+        return round(PLACES[self.place].num_segments * share)
+
+
 class Corpora:
     """The corpora of a table, each read when it is first wanted."""
 
@@ -57,7 +88,7 @@ class Corpora:
         """
         self.given = dict(given)
         self._read: dict[str, Corpus] = {}
-        self._parts: dict[tuple[str, bool], pa.Table] = {}
+        self._parts: dict[Part, pa.Table] = {}
 
     @property
     def noise_uri(self) -> str:
@@ -72,29 +103,24 @@ class Corpora:
 
     def mismatches(self) -> list[str]:
         """Say in what the corpora that were read differ from what was published of them."""
-        return [
-            f"{name}: {mismatch}"
-            for name, corpus in self._read.items()
-            for mismatch in corpus.mismatches
-        ]
+        found = (mismatch for corpus in self._read.values() for mismatch in corpus.mismatches)
+        return list(dict.fromkeys(found))
 
-    def part(self, place: str, *, four_emotions: bool = False) -> pa.Table:
+    def part(self, part: Part) -> pa.Table:
         """Return a part of a corpus, truth on 0 to 1, recordings absolute.
-
-        Args:
-            place: of PLACES.
-            four_emotions: the rows that have one of the four emotions alone, as their `emotion`.
 
         Raises:
             ManifestError: the corpus was not given or cannot be used, or has no such part.
         """
-        key = (place, four_emotions)
-        if key not in self._parts:
-            rows = PLACES[place].rows_of(self._manifest(place.partition("/")[0]), place)
-            self._parts[key] = _of_four_emotions(rows, place) if four_emotions else rows
-        return self._parts[key]
+        if part not in self._parts:
+            manifest = self._manifest(part.corpus)
+            if part.dialogue_acts:
+                manifest = _with_acts(manifest, self._manifest(DIALOGUE_ACTS))
+            rows = PLACES[part.place].rows_of(manifest, part.place)
+            self._parts[part] = _of_four_emotions(rows, part.place) if part.four_emotions else rows
+        return self._parts[part]
 
-    def identify(self, place: str, *, four_emotions: bool = False) -> tuple[str, int]:
+    def identify(self, part: Part) -> tuple[str, int]:
         """Return a hash of a part and how many segments it has.
 
         Where its corpus was not given: ABSENT, and as many as are printed.
@@ -102,28 +128,34 @@ class Corpora:
         Raises:
             ManifestError: as `part`.
         """
-        name = place.partition("/")[0]
-        if name not in self.given:
-            share = FOUR_EMOTIONS_SHARE[name] if four_emotions else 1.0
-            return ABSENT, round(PLACES[place].num_segments * share)
-        part = self.part(place, four_emotions=four_emotions)
-        return table_sha256(part), len(part)
+        needed = {part.corpus} | ({DIALOGUE_ACTS} if part.dialogue_acts else set())
+        if not all(map(self._is_given, needed)):
+            return ABSENT, part.printed_segments
+        table = self.part(part)
+        return table_sha256(table), len(table)
 
-    def write(self, uri: str, place: str, *, four_emotions: bool = False) -> None:
+    def write(self, uri: str, part: Part) -> None:
         """Write a part as a manifest.
 
         Raises:
             ManifestError: as `part`.
         """
-        table = self.part(place, four_emotions=four_emotions)
-        write_manifest(uri, relative_to(table, uri))
+        write_manifest(uri, relative_to(self.part(part), uri))
+
+    def _is_given(self, name: str) -> bool:
+        return name in self.given or (name == "iemocap" and DIALOGUE_ACTS in self.given)
 
     def _manifest(self, name: str) -> pa.Table:
-        if name not in self.given:
+        if not self._is_given(name):
             raise _not_given(name)
-        if name not in self._read:
-            self._read[name] = _read(name, self.given[name])
-        return self._read[name].manifest
+        # EMOTyDA's annotations lie in a folder of IEMOCAP.
+        source = name if name in self.given else DIALOGUE_ACTS
+        if source not in self._read:
+            self._read[source] = _read(source, self.given[source])
+        manifest = self._read[source].manifest
+        if name == source or "dialogue_act" not in manifest.column_names:
+            return manifest
+        return manifest.drop_columns(["dialogue_act"])
 
 
 def _read(name: str, path: str) -> Corpus:
@@ -138,6 +170,15 @@ def _of_four_emotions(rows: pa.Table, place: str) -> pa.Table:
         raise ManifestError(f"{place}: the corpus has no column 'emotion_4'")
     rated = rows.filter(pc.is_valid(rows["emotion_4"]))
     return replace_column(rated, "emotion", rated["emotion_4"])
+
+
+def _with_acts(manifest: pa.Table, annotated: pa.Table) -> pa.Table:
+    if "dialogue_act" not in annotated.column_names:
+        raise ManifestError(f"{DIALOGUE_ACTS}: there is no column 'dialogue_act'")
+    ids = annotated["segment_id"].to_pylist()
+    act_of = dict(zip(ids, annotated["dialogue_act"].to_pylist(), strict=True))
+    acts = [act_of.get(segment_id) for segment_id in manifest["segment_id"].to_pylist()]
+    return manifest.append_column("dialogue_act", pa.array(acts, pa.string()))
 
 
 def _not_given(name: str) -> ManifestError:

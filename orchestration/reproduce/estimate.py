@@ -48,10 +48,11 @@ def estimate(
         price_per_hour: of a device.
     """
     groups: dict[str, list[tuple[Step, bool]]] = {}
-    for step, was_done in zip(steps, done, strict=True):
+    pairs = sorted(zip(steps, done, strict=True), key=lambda pair: pair[0].kind != "trainings")
+    for step, was_done in pairs:
         title = step.title if step.kind == "trainings" else step.kind
         groups.setdefault(title, []).append((step, was_done))
-    groups["all"] = list(zip(steps, done, strict=True))
+    groups["all"] = pairs
     return [_work(title, group, tflops, price_per_hour) for title, group in groups.items()]
 
 

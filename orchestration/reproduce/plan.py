@@ -8,11 +8,12 @@ number, which of these it needs and how it is read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
-from orchestration.reproduce.corpora import Corpora
+from orchestration.reproduce.changes import Changes
+from orchestration.reproduce.corpora import Corpora, Part
 from orchestration.reproduce.places import FOUR_EMOTIONS_SHARE, PLACES
 from orchestration.reproduce.published import PublishedSystem, PublishedTable, PublishedValue
 from orchestration.reproduce.steps.audit import AuditStep
@@ -23,61 +24,9 @@ from orchestration.reproduce.steps.score import ScoreStep
 from orchestration.reproduce.steps.train import TrainStep
 from orchestration.reproduce.steps.vote import VoteStep
 from ser_model.augment import SETS, known_names, named
-from ser_model.schema import CLEAN, DIMENSIONS, ConfigError
+from ser_model.schema import CLEAN, DIMENSIONS
 from ser_model.training.ensemble_recipe import list_ensemble_recipes, load_ensemble_recipe
-from ser_model.training.recipe import list_recipes
 from ser_model.voting import Vote
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
-    """In what the user wants trainings to differ from the recipes.
-
-    Attributes:
-        overrides: (recipes, "key=value"): of all recipes whose name the pattern matches.
-        num_seeds: trainings of each network; None for what the recipe says.
-    """
-
-    overrides: tuple[tuple[str, str], ...] = ()
-    num_seeds: int | None = None
-
-    def of(self, recipe: str) -> tuple[str, ...]:
-        """Return the overrides of a recipe."""
-        seeds: tuple[str, ...] = ()
-        if self.num_seeds is not None and not recipe.endswith("-svm"):
-            seeds = (f"num_seeds={self.num_seeds}",)
-        words = (word for pattern, word in self.overrides if fnmatchcase(recipe, pattern))
-        return (*seeds, *words)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Say what is changed."""
-        notes = [f"trainings of {pattern} with --set {word}" for pattern, word in self.overrides]
-        if self.num_seeds is not None:
-            notes.append(f"{self.num_seeds} seeds (--seeds)")
-        return tuple(notes)
-
-
-def parse_overrides(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Read [RECIPES:]KEY=VALUE.
-
-    >>> parse_overrides(["num_epochs=1", "wagner/*:crop_s=3.0"])
-    (('*', 'num_epochs=1'), ('wagner/*', 'crop_s=3.0'))
-
-    Raises:
-        ConfigError: a text is something else, or no recipe has such a name.
-    """
-    overrides = []
-    for text in texts:
-        left, separator, value = text.partition("=")
-        pattern, _, key = left.rpartition(":")
-        if not separator or not key:
-            raise ConfigError(f"--set {text!r} is not KEY=VALUE or RECIPES:KEY=VALUE")
-        pattern = pattern or "*"
-        if not any(fnmatchcase(recipe, pattern) for recipe in list_recipes()):
-            raise ConfigError(f"--set {text!r}: no recipe is called {pattern!r}")
-        overrides.append((pattern, f"{key}={value}"))
-    return tuple(overrides)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +47,16 @@ class Planner:
         """Return a system of the table by its name."""
         return next(system for system in self.table.systems if system.name == name)
 
-    def corpus(self, place: str, target: str) -> CorpusStep:
+    def corpus(self, place: str, target: str, *, dialogue_acts: bool = False) -> CorpusStep:
         """Return the manifest of a place, of the four emotions where these are the target."""
-        four = target == "emotion" and place.partition("/")[0] in FOUR_EMOTIONS_SHARE
-        sha256, num_segments = self.corpora.identify(place, four_emotions=four)
-        return CorpusStep(place=place, four_emotions=four, sha256=sha256, num_segments=num_segments)
+        corpus = place.partition("/")[0]
+        part = Part(
+            place=place,
+            four_emotions=target == "emotion" and corpus in FOUR_EMOTIONS_SHARE,
+            dialogue_acts=dialogue_acts and corpus == "iemocap",
+        )
+        sha256, num_segments = self.corpora.identify(part)
+        return CorpusStep(part=part, sha256=sha256, num_segments=num_segments)
 
     def training(self, system: PublishedSystem, trained_on: str, target: str) -> TrainStep:
         """Return the training of a system that is no vote.
@@ -169,7 +123,7 @@ class Planner:
         made = [name for name in names if self.is_made(name)]
         slices, strata = _slice_columns(rows)
         return AuditStep(
-            corpus=self.corpus(row.test, row.target),
+            corpus=self.corpus(row.test, row.target, dialogue_acts="dialogue_act" in strata),
             predictions=tuple(p for name in made for p in self.predictions(name, row, conditions)),
             slices=slices,
             strata=strata,
@@ -270,10 +224,3 @@ def _slice_columns(rows: Iterable[PublishedValue]) -> tuple[tuple[str, ...], tup
         is_compared = f"-{column}=" in row.slice
         (slices if is_compared else strata)[column] = None
     return tuple(slices), tuple(strata)
-
-
-def iter_places(table: PublishedTable) -> Iterator[str]:
-    """Yield every place that a table trains on or tests with."""
-    yield from dict.fromkeys(
-        place for row in table.rows for place in (row.trained_on, row.test) if place in PLACES
-    )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orchestration.reproduce.changes import Changes
 from orchestration.reproduce.corpora import Corpora
-from orchestration.reproduce.plan import Changes, Planner, in_order
+from orchestration.reproduce.plan import Planner, in_order
 from orchestration.reproduce.published import PublishedTable, PublishedValue, read_published
 from orchestration.reproduce.result import TableResult, result_rows, source_of, write_result
 from orchestration.reproduce.result_text import as_markdown

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from orchestration.reproduce.corpora import Part
 from orchestration.reproduce.places import PLACES, Place
 from orchestration.reproduce.steps.base import Context, Step
 from ser_model import storage
@@ -16,33 +17,37 @@ class CorpusStep(Step):
     """Writes the manifest of a part.
 
     Attributes:
-        place: of PLACES.
-        four_emotions: whether it is of the four emotions alone.
+        part: which rows and columns.
         sha256: of the table; "absent" where the corpus was not given.
         num_segments: of the table; where the corpus was not given, as printed.
     """
 
     kind: ClassVar[str] = "corpora"
     verb: ClassVar[str] = "write the manifest of"
-    place: str
-    four_emotions: bool = False
+    part: Part
     sha256: str
     num_segments: int
 
     @property
     def name(self) -> str:
         """The place."""
-        return f"{self.place}, four emotions" if self.four_emotions else self.place
+        of_four = ", four emotions" if self.part.four_emotions else ""
+        return f"{self.part.place}{of_four}"
 
     @property
     def content(self) -> Mapping[str, object]:
         """The hash of the table says it all."""
-        return {"place": self.place, "four_emotions": self.four_emotions, "sha256": self.sha256}
+        part = self.part
+        return {
+            "place": part.place,
+            "four_emotions": part.four_emotions,
+            "sha256": self.sha256,
+        }
 
     @property
     def about(self) -> Place:
         """What is known of the part."""
-        return PLACES[self.place]
+        return PLACES[self.part.place]
 
     @property
     def scale(self) -> float:
@@ -55,7 +60,7 @@ class CorpusStep(Step):
 
     def run(self, context: Context) -> None:
         """Write the manifest."""
-        context.corpora.write(self.uri(context.work), self.place, four_emotions=self.four_emotions)
+        context.corpora.write(self.uri(context.work), self.part)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
