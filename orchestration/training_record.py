@@ -98,6 +98,7 @@ def make_record(
         "confusion": measured.confusion,
         "layer_importance": layer_importance(result.model),
         "weights_sha256": weights_sha256(result.model),
+        "machines": list(result.machines),
         "seed": options.recipe.seed,
         "code_version": version("serval"),
         "torch_version": version("torch"),

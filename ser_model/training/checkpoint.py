@@ -38,12 +38,15 @@ class Evaluation:
         loss: mean over the training batches since the last look.
         dev: metrics on the whole of dev, by name; `selection` is what the best weights have the
             highest of. NaN where the truth of dev does not vary.
+        elapsed_s: since the training began, on the clock: steps and looks at dev, not the reading
+            of audio; the parts of one that was killed add up. None where nobody looked at a clock.
     """
 
     epoch: int
     step: int
     loss: float
     dev: dict[str, float]
+    elapsed_s: float | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,6 +61,8 @@ class Progress:
         history: all looks at dev.
         best: which line of the history has the best weights; None before one has any.
         finished: whether there is nothing left to train.
+        elapsed_s: that it took so far.
+        machines: on which; several where it was resumed on another.
     """
 
     epoch: int = 0
@@ -67,6 +72,8 @@ class Progress:
     history: list[Evaluation] = field(default_factory=list)
     best: int | None = None
     finished: bool = False
+    elapsed_s: float = 0.0
+    machines: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ from ser_model.training.checkpoint import Checkpoints, Evaluation, Progress, Sta
 from ser_model.training.evaluation import ALONE, dev_metrics, score_batch, score_examples
 from ser_model.training.examples import Example, transcripts_of, truth_of
 from ser_model.training.losses import make_loss
+from ser_model.training.machine import machine_name
 from ser_model.training.optimisers import (
     load_optimiser_tensors,
     make_optimiser,
@@ -44,11 +45,13 @@ class TrainResult:
         model: on the CPU.
         history: all looks at dev.
         best: the one whose weights were kept.
+        machines: that it was trained on, one after the other.
     """
 
     model: EmotionModel
     history: tuple[Evaluation, ...]
     best: Evaluation
+    machines: tuple[str, ...] = ()
 
 
 def new_model(
@@ -139,7 +142,7 @@ class _Training:
         self.optimiser = make_optimiser(recipe.optimiser, model.parameters())
         self.progress = Progress()
         self.best_weights: dict[str, Tensor] = {}
-        self.last_checkpoint_s = time.monotonic()
+        self.began_s = self.last_checkpoint_s = time.monotonic()
 
     def run(self, on_evaluation: Callable[[Evaluation], None]) -> None:
         """Train from where the last checkpoint is to the end."""
@@ -169,7 +172,10 @@ class _Training:
         self.model.cpu().load_state_dict(self.best_weights)
         history = tuple(self.progress.history)
         return TrainResult(
-            model=self.model.eval(), history=history, best=history[self.progress.best]
+            model=self.model.eval(),
+            history=history,
+            best=history[self.progress.best],
+            machines=tuple(self.progress.machines),
         )
 
     def _resume(self) -> None:
@@ -178,6 +184,10 @@ class _Training:
             self.progress, self.best_weights = state.progress, dict(state.best_weights)
             self.model.load_state_dict(dict(state.weights))
             load_optimiser_tensors(self.optimiser, dict(state.optimiser))
+        self.began_s = time.monotonic() - self.progress.elapsed_s
+        machine = machine_name(self.device, self.workers.count)
+        if not self.progress.finished and machine not in self.progress.machines:
+            self.progress.machines.append(machine)
 
     def _groups(self, batches: Sequence[Batch]) -> Iterator[list[tuple[Batch, Inputs | None]]]:
         """Yield the steps that are left of an epoch: batches, and this worker's part of each."""
@@ -237,6 +247,7 @@ class _Training:
             step=progress.step,
             loss=float(np.mean(progress.losses)),
             dev=dev_metrics(scored, self.recipe, targets, self.loss),
+            elapsed_s=time.monotonic() - self.began_s,
         )
         progress.losses = []
         progress.history.append(evaluation)
@@ -258,6 +269,7 @@ class _Training:
         if self.checkpoints is None or self.workers.rank > 0:
             return
         if due or time.monotonic() - self.last_checkpoint_s >= self.checkpoints.every_s:
+            self.progress.elapsed_s = time.monotonic() - self.began_s
             state = State(
                 progress=self.progress,
                 weights=self.model.state_dict(),

@@ -95,6 +95,9 @@ def test_a_model_is_trained_stored_and_registered(
     assert record["recipe"]["backbone"]["channels"] == [4, 8]
     assert len(record["history"]) == summary.num_epochs == 3
     assert record["history"][summary.best_epoch - 1]["dev"] == summary.dev
+    times = [line["elapsed_s"] for line in record["history"]]
+    assert 0.0 < times[0] < times[1] < times[2]
+    assert len(record["machines"]) == 1
     assert record["num_without_truth"] == 0
     assert record["rejections"] == []
 
