@@ -134,6 +134,19 @@ class Corpora:
         table = self.part(part)
         return table_sha256(table), len(table)
 
+    def num_values(self, part: Part, column: str) -> int:
+        """Return how many values a column has; where its corpus was not given, as many as folds.
+
+        Raises:
+            ManifestError: as `part`, or there is no such column.
+        """
+        if not self._is_given(part.corpus):
+            return PLACES[part.place].num_folds
+        table = self.part(part)
+        if column not in table.column_names:
+            raise ManifestError(f"{part.place}: the corpus has no column {column!r} to fold by")
+        return int(pc.count_distinct(table[column], mode="only_valid").as_py())
+
     def write(self, uri: str, part: Part) -> None:
         """Write a part as a manifest.
 

@@ -17,7 +17,8 @@ from orchestration.reproduce.corpora import Corpora, Part
 from orchestration.reproduce.places import FOUR_EMOTIONS_SHARE, PLACES
 from orchestration.reproduce.published import PublishedSystem, PublishedTable, PublishedValue
 from orchestration.reproduce.steps.audit import AuditStep
-from orchestration.reproduce.steps.base import PredictingStep, Step
+from orchestration.reproduce.steps.base import Step
+from orchestration.reproduce.steps.best_seed import BestSeedStep
 from orchestration.reproduce.steps.corpus import CorpusStep, NoiseStep
 from orchestration.reproduce.steps.predictions import PredictionsStep
 from orchestration.reproduce.steps.score import ScoreStep
@@ -71,13 +72,21 @@ class Planner:
         before = None
         if system.backbone_from:
             before = self.training(self.system(system.backbone_from), trained_on, target)
-        return TrainStep(
+        training = TrainStep(
             system=system.name,
             recipe=system.recipe,
-            overrides=(*system.overrides, *task, *self.changes.of(system.recipe)),
+            overrides=_last_of_each((*system.overrides, *task, *self.changes.of(system.recipe))),
             corpus=self.corpus(trained_on, target),
             backbone_from=before,
         )
+        return replace(training, num_folds=self._num_folds(training))
+
+    def _num_folds(self, training: TrainStep) -> int:
+        data = training.resolved.data
+        if data.fold_by is None:
+            return 1
+        num_values = self.corpora.num_values(training.corpus.part, data.fold_by)
+        return min(data.num_folds or num_values, num_values)
 
     def predictions(
         self, name: str, row: PublishedValue, conditions: tuple[str, ...] = ()
@@ -101,25 +110,42 @@ class Planner:
         self, system: PublishedSystem, row: PublishedValue, conditions: tuple[str, ...]
     ) -> tuple[PredictionsStep, ...]:
         training = self.training(system, row.trained_on, row.target)
-        dimensions = (row.target,) if system.single_task else DIMENSIONS
-        return tuple(
+        is_own_test = row.test == row.trained_on and PLACES[row.test].predicts_test
+        folds = [None] if is_own_test or training.num_folds == 1 else range(training.num_folds)
+        predictions = [
             PredictionsStep(
                 system=system.name,
                 seed=seed,
-                source=self._source(training, seed, row, conditions),
-                dimensions=dimensions,
+                fold=fold,
+                source=training
+                if is_own_test
+                else self._scoring(training, seed, fold or 0, row, conditions),
+                dimensions=(row.target,) if system.single_task else DIMENSIONS,
             )
             for seed in training.seeds
-        )
+            for fold in folds
+        ]
+        return self._best(training, predictions)
+
+    def _best(
+        self, training: TrainStep, predictions: Sequence[PredictionsStep]
+    ) -> tuple[PredictionsStep, ...]:
+        """Return the predictions of the best seed alone, where the table is about it."""
+        if self.table.seeds != "best" or len(training.seeds) == 1:
+            return tuple(predictions)
+        choice = BestSeedStep(training=training, sources=tuple(p.source for p in predictions))
+        return (replace(predictions[0], seed=None, source=choice),)
 
     def audit(self, row: PublishedValue) -> AuditStep:
         """Return the audit of all systems of the table that have a row like this one.
 
-        Like it are those of the same training corpus and test, for emotions or for dimensions.
+        Like it are those of the same training corpus and test, for emotions or for dimensions. A
+        difference has an audit of its two systems alone, for an audit compares few in pairs.
         """
         rows = [other for other in self.table.rows if _is_alike(other, row)]
         conditions = _conditions(rows)
-        names = dict.fromkeys(name for r in rows for name in (r.system, r.against) if name)
+        compared = [row] if row.metric.endswith("cc_difference") else rows
+        names = dict.fromkeys(name for r in compared for name in (r.system, r.against) if name)
         made = [name for name in names if self.is_made(name)]
         slices, strata = _slice_columns(rows)
         return AuditStep(
@@ -150,15 +176,19 @@ class Planner:
             system.name, [self._predictions(m, row, conditions) for m in members], recipe.vote
         )
 
-    def _source(
-        self, training: TrainStep, seed: int, row: PublishedValue, conditions: tuple[str, ...]
-    ) -> PredictingStep:
-        if row.test == row.trained_on and PLACES[row.test].predicts_test:
-            return training
+    def _scoring(
+        self,
+        training: TrainStep,
+        seed: int,
+        fold: int,
+        row: PublishedValue,
+        conditions: tuple[str, ...],
+    ) -> ScoreStep:
         needs_noise = any(condition.needs_noise for condition in named(conditions))
         return ScoreStep(
             training=training,
             seed=seed,
+            fold=fold,
             corpus=self.corpus(row.test, row.target),
             conditions=conditions,
             noise=NoiseStep() if needs_noise else None,
@@ -178,6 +208,15 @@ def _votes(
         )
         for together in zip(*members, strict=False)
     )
+
+
+def _last_of_each(overrides: Iterable[str]) -> tuple[str, ...]:
+    """Return the overrides that count, so that trainings are known to be the same.
+
+    >>> _last_of_each(["task=dimensions", "seed=1", "task=valence"])
+    ('task=valence', 'seed=1')
+    """
+    return tuple({override.partition("=")[0]: override for override in overrides}.values())
 
 
 def in_order(wanted: Iterable[Step]) -> list[Step]:

@@ -184,6 +184,8 @@ class PublishedTable:
         needs: names of CORPORA.
         shows: what the paper concludes from it, in one sentence.
         notes: in what a reproduction may differ, and doubts about what is printed.
+        seeds: of several trainings of a system, "mean" for the mean over all, "best" for the one
+            that is best on dev.
         systems: that its rows are about.
         rows: its numbers.
     """
@@ -194,6 +196,7 @@ class PublishedTable:
     needs: tuple[str, ...]
     shows: str
     notes: tuple[str, ...]
+    seeds: Literal["mean", "best"] = "mean"
     systems: tuple[PublishedSystem, ...]
     rows: tuple[PublishedValue, ...]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +12,7 @@ import pyarrow.compute as pc
 from orchestration.reproduce.places import PLACES
 from orchestration.reproduce.plan import Planner
 from orchestration.reproduce.published import PublishedValue
+from orchestration.reproduce.rows.over_seeds import Row, by_seed, mean_of, p_value_of_difference
 from orchestration.reproduce.rows.planned import (
     NOT_SUPPORTED,
     Made,
@@ -21,6 +21,7 @@ from orchestration.reproduce.rows.planned import (
 )
 from orchestration.reproduce.steps.audit import AuditStep
 from orchestration.reproduce.steps.base import Step
+from orchestration.reproduce.steps.best_seed import BestSeedStep
 from orchestration.reproduce.steps.predictions import PredictionsStep
 from ser_model.augment import known_names
 
@@ -34,14 +35,16 @@ class OfStatistics:
     Attributes:
         row: that it is for.
         audit: that computes it.
-        predictions: of the system, by seed.
-        against: of the other system, by seed; empty without one.
+        predictions: of the system, by seed and fold.
+        against: of the other system, likewise; empty without one.
+        tested_against: those of systems from which a test over trainings tells this one.
     """
 
     row: PublishedValue
     audit: AuditStep
     predictions: tuple[PredictionsStep, ...]
     against: tuple[PredictionsStep, ...] = ()
+    tested_against: tuple[tuple[PredictionsStep, ...], ...] = ()
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -61,11 +64,30 @@ class OfStatistics:
         for column, value in wanted.items():
             table = table.filter(pc.equal(table[column], value))
         if self.against:
-            pairs = zip(self.predictions, self.against, strict=False)
-            return (mean_of([_of_pair(table, one.name, other.name) for one, other in pairs]),)
-        return (
-            mean_of([_of_model(table, step.name, self.row.slice) for step in self.predictions]),
-        )
+            pairs = list(zip(self.predictions, self.against, strict=False))
+            found = [_of_pair(table, one.name, other.name) for one, other in pairs]
+            return (mean_of(by_seed(found, [one.seed for one, _ in pairs])),)
+        number = mean_of(self._of_seeds(table, self.predictions))
+        notes = (choice_note(self.predictions, made), self._test_note(table, made))
+        return (replace(number, note="; ".join(filter(None, notes))),)
+
+    def _of_seeds(self, table: pa.Table, steps: Sequence[PredictionsStep]) -> list[Row]:
+        found = [_of_model(table, step.name, self.row.slice) for step in steps]
+        return by_seed(found, [step.seed for step in steps])
+
+    def _test_note(self, table: pa.Table, made: Made) -> str:
+        """Say by our trainings, and by the paper's, from which systems this one differs."""
+        words = []
+        for steps in self.tested_against:
+            if any(map(made.reason, steps)):
+                continue
+            ours, theirs = (self._of_seeds(table, s) for s in (self.predictions, steps))
+            p_value = p_value_of_difference(ours, theirs)
+            name = steps[0].system
+            claim = "differs" if name in self.row.differs_from else "no mark"
+            shown = "no p" if p_value is None else f"p = {p_value:.3f}"
+            words.append(f"{name} {shown} (paper: {claim})")
+        return f"t-test over trainings: {', '.join(words)}" if words else ""
 
 
 def plan(row: PublishedValue, planner: Planner) -> OfStatistics:
@@ -83,35 +105,36 @@ def plan(row: PublishedValue, planner: Planner) -> OfStatistics:
     audit = planner.audit(row)
     of_system = [step for step in audit.predictions if step.system == row.system]
     against = [step for step in audit.predictions if row.against and step.system == row.against]
-    return OfStatistics(row=row, audit=audit, predictions=tuple(of_system), against=tuple(against))
-
-
-def mean_of(found: Sequence[Mapping[str, Any]]) -> OurNumber:
-    """Return the mean over seeds of rows of statistics.
-
-    Several trainings are measured on the same speakers, so the mean of their intervals says how
-    another sample of speakers would move each of them, and about how it would move the mean.
-
-    Args:
-        found: a row a seed.
-    """
-    values = [row["value"] for row in found]
-    if any(value is None for value in values):
-        return OurNumber(reason=next(row["reason"] for row in found if row["value"] is None))
-    return OurNumber(
-        value=statistics.fmean(values),
-        standard_deviation=statistics.stdev(values) if len(values) > 1 else None,
-        ci_low=_mean(row["ci_low"] for row in found),
-        ci_high=_mean(row["ci_high"] for row in found),
-        p_value=found[0]["p_value"] if len(found) == 1 else None,
-        num_seeds=len(found),
+    tested = [
+        tuple(step for step in audit.predictions if step.system == name)
+        for name in _tested_against(row, planner)
+        if name != row.system
+    ]
+    return OfStatistics(
+        row=row,
+        audit=audit,
+        predictions=tuple(of_system),
+        against=tuple(against),
+        tested_against=tuple(tested),
     )
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
-    listed = list(values)
-    known = [value for value in listed if value is not None]
-    return statistics.fmean(known) if len(known) == len(listed) else None
+def choice_note(steps: Sequence[PredictionsStep], made: Made) -> str:
+    """Say which seed was chosen, where one was."""
+    sources = [made.find(step).source for step in steps]
+    return ", ".join(
+        f"seed {source.chosen_seed(made.work)}, best of {len(source.sources)} on dev"
+        for source in sources
+        if isinstance(source, BestSeedStep)
+    )
+
+
+def _tested_against(row: PublishedValue, planner: Planner) -> tuple[str, ...]:
+    """Return the systems against which the paper tests this one over trainings, in any row."""
+    rows = planner.table.rows
+    if not any(other.differs_from for other in rows if other.system == row.system):
+        return ()
+    return tuple(dict.fromkeys(name for other in rows for name in other.differs_from))
 
 
 def _of_model(table: pa.Table, model: str, slice_: str) -> Mapping[str, Any]:

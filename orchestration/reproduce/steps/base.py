@@ -109,5 +109,5 @@ class PredictingStep(Step):
     """A step that leaves predictions: a training with a test of its own, a run, a vote."""
 
     @abstractmethod
-    def predictions(self, work: str, seed: int) -> str:
-        """Return the run or file of predictions of a seed."""
+    def predictions(self, work: str, seed: int | None) -> str:
+        """Return the run or file of predictions of a seed; of the only ones for None."""

@@ -27,7 +27,8 @@ class PredictionsStep(Step):
 
     Attributes:
         system: name in the table.
-        seed: of its training.
+        seed: of its training; None for the one that is best on dev.
+        fold: of its training, counted from 0; None for all folds together.
         source: leaves the predictions.
         dimensions: that were learned; the others are emptied, for the head of a training of one
             dimension says something of all three.
@@ -36,14 +37,16 @@ class PredictionsStep(Step):
     kind: ClassVar[str] = "predictions"
     verb: ClassVar[str] = "gather"
     system: str
-    seed: int
+    seed: int | None
+    fold: int | None = None
     source: PredictingStep
     dimensions: tuple[str, ...] = DIMENSIONS
 
     @property
     def name(self) -> str:
         """What the audit calls this model."""
-        return f"{self.system} seed {self.seed}"
+        of_seed = "best seed" if self.seed is None else f"seed {self.seed}"
+        return f"{self.system} {of_seed}" + ("" if self.fold is None else f" fold {self.fold + 1}")
 
     @property
     def content(self) -> Mapping[str, object]:
@@ -70,7 +73,7 @@ class PredictionsStep(Step):
         storage.write_table(self.uri(context.work), table)
 
 
-def read_predictions(source: PredictingStep, work: str, seed: int) -> pa.Table:
+def read_predictions(source: PredictingStep, work: str, seed: int | None) -> pa.Table:
     """Return what a step predicts, without the names that its models have.
 
     Raises:

@@ -41,7 +41,8 @@ class ScoreStep(PredictingStep):
     def name(self) -> str:
         """The recipe, and what it scores."""
         under = "".join(f" {condition}" for condition in self.conditions)
-        return f"{self.training.recipe} seed {self.seed} on {self.corpus.name}{under}"
+        of_fold = f" fold {self.fold + 1}" if self.training.num_folds > 1 else ""
+        return f"{self.training.recipe} seed {self.seed}{of_fold} on {self.corpus.name}{under}"
 
     @property
     def content(self) -> Mapping[str, object]:
@@ -67,7 +68,7 @@ class ScoreStep(PredictingStep):
         audio_s = self.corpus.about.test_h * 3600 * self.corpus.scale * num_conditions
         return forward_gflop(self.training.resolved) * audio_s / 1e6
 
-    def predictions(self, work: str, seed: int) -> str:
+    def predictions(self, work: str, seed: int | None) -> str:
         """Return the run; it has one seed."""
         assert seed == self.seed
         return self.folder(work)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from statistics import fmean
 from typing import ClassVar
 
 from orchestration.reproduce.hub_weights import check_at_hand, hub_weights
@@ -28,6 +29,7 @@ class TrainStep(PredictingStep):
         overrides: as of `serval train --set`.
         corpus: what it is trained on.
         backbone_from: training whose best model the backbone begins with; None for the recipe's.
+        num_folds: trainings for each seed.
     """
 
     kind: ClassVar[str] = "trainings"
@@ -37,6 +39,7 @@ class TrainStep(PredictingStep):
     overrides: tuple[str, ...] = ()
     corpus: CorpusStep
     backbone_from: TrainStep | None = None
+    num_folds: int = 1
 
     @property
     def name(self) -> str:
@@ -84,7 +87,7 @@ class TrainStep(PredictingStep):
             training_gflop(recipe) * train_s
             + forward_gflop(recipe) * place.dev_h * 3600 * self.corpus.scale
         )
-        trainings = len(self.seeds) * place.num_folds
+        trainings = len(self.seeds) * self.num_folds
         return gflop * recipe.num_epochs * trainings / 1e6
 
     def seed_folder(self, work: str, seed: int) -> str:
@@ -105,8 +108,13 @@ class TrainStep(PredictingStep):
         folders = [folder for seed in self.seeds for folder in self.model_folders(work, seed)]
         return max(folders, key=_dev_value)
 
-    def predictions(self, work: str, seed: int) -> str:
+    def dev_value(self, work: str, seed: int) -> float:
+        """Return how good a seed is on dev; of folds, the mean over them."""
+        return fmean(map(_dev_value, self.model_folders(work, seed)))
+
+    def predictions(self, work: str, seed: int | None) -> str:
         """Return the file of what it predicts of its own test, all folds together."""
+        assert seed is not None
         return storage.join(self.seed_folder(work, seed), "test.parquet")
 
     def run(self, context: Context) -> None:

@@ -42,7 +42,7 @@ class VoteStep(PredictingStep):
         """The members."""
         return self.members
 
-    def predictions(self, work: str, seed: int) -> str:
+    def predictions(self, work: str, seed: int | None) -> str:
         """Return the run; the seed is that of the members."""
         del seed
         return self.folder(work)
