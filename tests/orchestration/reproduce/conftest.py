@@ -65,7 +65,9 @@ def make_msp_podcast(folder: Path, rng: np.random.Generator) -> None:
                 level = rng.uniform()
                 _record(folder / "Audios" / f"{name}.wav", rng, level)
                 _write(folder / "Transcripts" / f"{name}.txt", _words(rng))
-                ratings = (f"{1 + 6 * np.clip(level + rng.normal(0, 0.1), 0, 1):.2f}" for _ in "avd")
+                ratings = (
+                    f"{1 + 6 * np.clip(level + rng.normal(0, 0.1), 0, 1):.2f}" for _ in "avd"
+                )
                 sex = ("Female", "Male")[speaker % 2]
                 emotion = "NHASNHAS"[number]
                 rows.append(
@@ -122,7 +124,9 @@ def make_ravdess(folder: Path, rng: np.random.Generator) -> None:
 
 def make_esc50(folder: Path, rng: np.random.Generator) -> None:
     rows = ["filename,category"]
-    for number, category in enumerate(("rain", "wind", "laughing", "sneezing", "clock_tick", "siren")):
+    for number, category in enumerate(
+        ("rain", "wind", "laughing", "sneezing", "clock_tick", "siren")
+    ):
         rows.append(f"{number}.wav,{category}")
         _record(folder / "audio" / f"{number}.wav", rng, 0.5)
     _write(folder / "meta" / "esc50.csv", "\n".join(rows))
@@ -210,9 +214,7 @@ def _keep_deepest(
         wanted[hub_id] = config
 
 
-def write_checkpoint(
-    folder: Path, config: SpeechTransformerConfig | TextTransformerConfig
-) -> None:
+def write_checkpoint(folder: Path, config: SpeechTransformerConfig | TextTransformerConfig) -> None:
     """Write random weights as the hub has them."""
     import safetensors.torch
     import torch
@@ -236,14 +238,28 @@ def write_checkpoint(
                 folder / "preprocessor_config.json",
                 json.dumps({"do_normalize": config.do_normalize}),
             )
-        weights = {name: value.contiguous() for name, value in network.transformer.state_dict().items()}
+        weights = {
+            name: value.contiguous() for name, value in network.transformer.state_dict().items()
+        }
     _write(folder / "config.json", json.dumps(library))
     safetensors.torch.save_file(weights, folder / "model.safetensors")
 
 
 @pytest.fixture(scope="session")
+def quick_audits() -> Iterator[None]:
+    """A partition alone: most of the time that an audit of so little takes goes into the others."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("pipelines.audit", "pipelines.transforms.pairs", "pipelines.ensemble"):
+            patch.setattr(f"{module}.NUM_PARTITIONS", 1)
+        yield
+
+
+@pytest.fixture(scope="session")
 def context(
-    tmp_path_factory: pytest.TempPathFactory, corpora: dict[str, str], hub: None
+    tmp_path_factory: pytest.TempPathFactory,
+    corpora: dict[str, str],
+    hub: None,
+    quick_audits: None,
 ) -> Context:
     """All corpora, and one folder for the steps of all tables."""
     return Context(
