@@ -71,7 +71,7 @@ def _scores(
     for target in targets:
         nothing: Histogram = {}
         histograms = [night.histograms.get(target, nothing) for night in (tonight, *before)]
-        bins = tuple(sorted({name for histogram in histograms for name in histogram}))
+        bins = tuple(sorted(set[str]().union(*histograms)))
         counts = [tonight.counts(histogram, bins) for histogram in histograms]
         yield from _distances(target, counts[0], counts[1:], level, thresholds)
     yield _rejected(tonight, before, level, thresholds)
