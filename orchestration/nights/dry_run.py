@@ -50,8 +50,8 @@ def forecast(config: NightlyConfig, name: str) -> Forecast:
         )
         evaluation.check()
         num_segments = plan_shards(corpus.source, split=corpus.split).num_segments
-        conditions = len({"clean", *corpus.conditions})
-        lines.append(f"corpus {corpus.name}: {num_segments} segments, {conditions} conditions")
+        under = f", under {', '.join(corpus.conditions)} too" if corpus.conditions else ""
+        lines.append(f"corpus {corpus.name}: {num_segments} segments{under}")
         runs = {}
         for role, uri in zip(ROLES, (plan.candidate, plan.champion), strict=True):
             if uri is not None:

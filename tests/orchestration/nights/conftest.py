@@ -17,6 +17,7 @@ import pytest
 import soundfile as sf
 import torch
 
+from orchestration import mlflow_store
 from orchestration.committed import committed_files
 from orchestration.model_uris import resolve_model
 from orchestration.nightly import run_night
@@ -216,6 +217,7 @@ class Story:
         versions: URIs of the model that is right, one that is wrong, one as good as the first.
         ran: the nights, by name.
         champions: who was champion when each of them had ended.
+        tags: `serval.night` of each version when the last one had ended.
     """
 
     nights: Nights
@@ -223,6 +225,7 @@ class Story:
     versions: tuple[str, ...]
     ran: dict[str, Night]
     champions: dict[str, str | None]
+    tags: dict[str, dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
@@ -277,7 +280,7 @@ def nights(
     return make_nights(night_corpus, tmp_path, request.node.name)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def story(
     night_corpus: Path, mlflow_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Story:
@@ -291,19 +294,27 @@ def story(
         champions[name] = champion_of(nights.model)
 
     versions.append(nights.register(RIGHT))
-    run("1 first")
-    run("2 unchanged")
+    run("1-first")
+    run("2-unchanged")
     versions.append(nights.register(WRONG))
-    run("3 refused")
+    run("3-refused")
     versions.append(nights.register(RIGHT, shift=1e-6))
-    run("4 accepted")
+    run("4-accepted")
     return Story(
         nights=nights,
         config=config,
         versions=tuple(versions),
         ran=ran,
         champions=champions,
+        tags={uri: night_tag(uri) for uri in versions},
     )
+
+
+def night_tag(uri: str) -> dict[str, Any]:
+    """Return what a version of a model says of the last night that it was in."""
+    _, name, version = uri.split("/")
+    tags = mlflow_store.open_client().get_model_version(name, version).tags
+    return json.loads(tags["serval.night"])
 
 
 def make_nights(corpus: Path, folder: Path, name: str) -> Nights:
