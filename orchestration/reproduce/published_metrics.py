@@ -50,7 +50,7 @@ METRICS: dict[str, PublishedMetric] = {
     "concordance_cc_difference": _DIFFERENCE,
     "concordance_cc_change": _DIFFERENCE,
     "gender_fairness_score": _DIFFERENCE,
-    "speaker_agreement": _CORRELATION,
+    "speaker_agreement": PublishedMetric(given_by="speakers", low=-1.0),
     "concordance_cc_of_draws": PublishedMetric(given_by="speakers", low=-1.0),
     "residual_mean_by_segment": _RESIDUAL,
     "residual_p25": _RESIDUAL,

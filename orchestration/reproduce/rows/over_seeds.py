@@ -15,6 +15,11 @@ Row = Mapping[str, Any]
 _AVERAGED = ("value", "ci_low", "ci_high")
 
 
+def plain_row(value: float | None, reason: str = "") -> Row:
+    """Return a row that has a value alone; without one, the reason."""
+    return {**dict.fromkeys((*_AVERAGED, "p_value")), "value": value, "reason": reason or None}
+
+
 def by_seed(found: Sequence[Row], seeds: Sequence[int | None]) -> list[Row]:
     """Return a row a seed: its only one, or the mean of those of its folds.
 

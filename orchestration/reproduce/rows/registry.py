@@ -7,11 +7,32 @@ from collections.abc import Callable
 from orchestration.reproduce.plan import Planner
 from orchestration.reproduce.published import PublishedValue
 from orchestration.reproduce.published_metrics import GivenBy, metric_of
-from orchestration.reproduce.rows import statistics
+from orchestration.reproduce.rows import (
+    confusion,
+    corpus,
+    means,
+    slices,
+    speakers,
+    statistics,
+    table,
+    training,
+)
 from orchestration.reproduce.rows.planned import NOT_SUPPORTED, NotMadeError, Planned
 
+
+def _plan_statistics(row: PublishedValue, planner: Planner) -> Planned:
+    if row.slice.endswith("=*"):
+        return slices.plan(row, planner)
+    return means.plan(row, planner) if means.is_mean(row) else statistics.plan(row, planner)
+
+
 PLANS: dict[GivenBy, Callable[[PublishedValue, Planner], Planned]] = {
-    "statistics": statistics.plan,
+    "statistics": _plan_statistics,
+    "speakers": speakers.plan,
+    "confusion": confusion.plan,
+    "training": training.plan,
+    "table": table.plan,
+    "corpus": corpus.plan,
 }
 """By where the number comes from."""
 

@@ -53,6 +53,25 @@ class OfStatistics:
 
     def read(self, made: Made) -> tuple[OurNumber, ...]:
         """Find the statistic of every seed."""
+        table = self._table(made)
+        if self.against:
+            pairs = list(zip(self.predictions, self.against, strict=False))
+            found = [_of_pair(table, one.name, other.name) for one, other in pairs]
+            return (mean_of(by_seed(found, [one.seed for one, _ in pairs])),)
+        number = mean_of(self._of_seeds(table, self.predictions))
+        notes = (choice_note(self.predictions, made), self._test_note(table, made))
+        return (replace(number, note="; ".join(filter(None, notes))),)
+
+    def of_seeds(self, made: Made) -> list[Row]:
+        """Return the statistic of every seed, as the audit has it.
+
+        Raises:
+            NotMadeError: a step that it needs was not done.
+        """
+        return self._of_seeds(self._table(made), self.predictions)
+
+    def _table(self, made: Made) -> pa.Table:
+        """Return the rows of the metric, of all models and slices."""
         for step in (*self.predictions, *self.against):
             made.find(step)
         table = made.find(self.audit).table(made.work, "statistics")
@@ -63,13 +82,7 @@ class OfStatistics:
         }
         for column, value in wanted.items():
             table = table.filter(pc.equal(table[column], value))
-        if self.against:
-            pairs = list(zip(self.predictions, self.against, strict=False))
-            found = [_of_pair(table, one.name, other.name) for one, other in pairs]
-            return (mean_of(by_seed(found, [one.seed for one, _ in pairs])),)
-        number = mean_of(self._of_seeds(table, self.predictions))
-        notes = (choice_note(self.predictions, made), self._test_note(table, made))
-        return (replace(number, note="; ".join(filter(None, notes))),)
+        return table
 
     def _of_seeds(self, table: pa.Table, steps: Sequence[PredictionsStep]) -> list[Row]:
         found = [_of_model(table, step.name, self.row.slice) for step in steps]
