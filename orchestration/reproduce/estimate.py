@@ -48,7 +48,9 @@ def estimate(
         price_per_hour: of a device.
     """
     groups: dict[str, list[tuple[Step, bool]]] = {}
-    pairs = sorted(zip(steps, done, strict=True), key=lambda pair: pair[0].kind != "trainings")
+    # Systems of other names may be the same training.
+    unique = {step.key: (step, was_done) for step, was_done in zip(steps, done, strict=True)}
+    pairs = sorted(unique.values(), key=lambda pair: pair[0].kind != "trainings")
     for step, was_done in pairs:
         title = step.title if step.kind == "trainings" else step.kind
         groups.setdefault(title, []).append((step, was_done))
