@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from orchestration.readers.catalogue import Corpus, read_corpus
 from orchestration.reproduce.places import FOUR_EMOTIONS_SHARE, PLACES
 from orchestration.reproduce.published import CORPORA
+from orchestration.shard_plan import TRANSCRIPT
 from orchestration.table_hash import table_sha256
 from ser_model.manifest import read_manifest, relative_to, write_manifest
 from ser_model.manifest_checks import replace_column
@@ -146,6 +147,18 @@ class Corpora:
         if column not in table.column_names:
             raise ManifestError(f"{part.place}: the corpus has no column {column!r} to fold by")
         return int(pc.count_distinct(table[column], mode="only_valid").as_py())
+
+    def num_without_transcript(self, part: Part) -> int:
+        """Return how many segments lack one; of a corpus that was not given, none.
+
+        Raises:
+            ManifestError: as `part`.
+        """
+        if not self._is_given(part.corpus):
+            return 0
+        table = self.part(part)
+        has_some = TRANSCRIPT in table.column_names
+        return table[TRANSCRIPT].null_count if has_some else len(table)
 
     def write(self, uri: str, part: Part) -> None:
         """Write a part as a manifest.

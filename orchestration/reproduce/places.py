@@ -116,3 +116,10 @@ PLACES: dict[str, Place] = {
     ),
 }
 """By the name that tables use. Counts and hours of MSP-Podcast are those of release 1.7."""
+
+TESTS = {
+    "msp-podcast": "msp-podcast/test-1",
+    "iemocap": "iemocap",
+    "cmu-mosi": "cmu-mosi/test",
+}
+"""By corpus, the part that is tested with where a table speaks of its corpora as such."""

@@ -23,11 +23,15 @@ from orchestration.reproduce.steps.corpus import CorpusStep, NoiseStep
 from orchestration.reproduce.steps.predictions import PredictionsStep
 from orchestration.reproduce.steps.score import ScoreStep
 from orchestration.reproduce.steps.train import TrainStep
+from orchestration.reproduce.steps.transcribe import TranscribeStep
 from orchestration.reproduce.steps.vote import VoteStep
 from ser_model.augment import SETS, known_names, named
 from ser_model.schema import CLEAN, DIMENSIONS
 from ser_model.training.ensemble_recipe import list_ensemble_recipes, load_ensemble_recipe
 from ser_model.voting import Vote
+
+TRANSCRIBER = "hf:facebook/wav2vec2-base-960h@22aad52d435eb6dbaf354bdad9b0da84ce7d6156"
+"""Who transcribes what has no transcript, where a table does not name another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +83,20 @@ class Planner:
             corpus=self.corpus(trained_on, target),
             backbone_from=before,
         )
-        return replace(training, num_folds=self._num_folds(training))
+        return replace(
+            training,
+            num_folds=self._num_folds(training),
+            transcripts=self.transcripts(trained_on, system) if training.reads_text else None,
+        )
+
+    def transcripts(self, place: str, system: PublishedSystem) -> TranscribeStep | None:
+        """Return what transcribes a place for a system; None for the corpus's own transcripts."""
+        corpus = self.corpus(place, "")
+        if system.transcripts:
+            return TranscribeStep(corpus=corpus, model=system.transcripts, replace=True)
+        if not self.corpora.num_without_transcript(corpus.part):
+            return None
+        return TranscribeStep(corpus=corpus, model=TRANSCRIBER, replace=False)
 
     def _num_folds(self, training: TrainStep) -> int:
         data = training.resolved.data
@@ -119,7 +136,7 @@ class Planner:
                 fold=fold,
                 source=training
                 if is_own_test
-                else self._scoring(training, seed, fold or 0, row, conditions),
+                else self._scoring(system, training, seed, fold or 0, row, conditions),
                 dimensions=(row.target,) if system.single_task else DIMENSIONS,
             )
             for seed in training.seeds
@@ -178,6 +195,7 @@ class Planner:
 
     def _scoring(
         self,
+        system: PublishedSystem,
         training: TrainStep,
         seed: int,
         fold: int,
@@ -192,6 +210,7 @@ class Planner:
             corpus=self.corpus(row.test, row.target),
             conditions=conditions,
             noise=NoiseStep() if needs_noise else None,
+            transcripts=self.transcripts(row.test, system) if training.reads_text else None,
         )
 
 

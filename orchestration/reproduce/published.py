@@ -73,6 +73,8 @@ class PublishedSystem:
         backbone_from: another system of the table; this one begins with its trained backbone.
         members: other systems of the table that vote.
         vote: how they do.
+        transcripts: URI of the model that transcribes all that is read; "" for the corpus's own
+            transcripts, where it has some.
         note: what else is to be known; what it is, where it is neither recipe nor vote.
     """
 
@@ -83,13 +85,15 @@ class PublishedSystem:
     backbone_from: str = ""
     members: tuple[str, ...] = ()
     vote: Literal["hard", "soft", "mean"] | None = None
+    transcripts: str = ""
     note: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be told how to make."""
         if self.recipe is not None and self.members:
             raise ValueError(f"system {self.name}: it has a recipe or members, not both")
-        if self.recipe is None and (self.overrides or self.single_task or self.backbone_from):
+        of_training = (self.overrides, self.single_task, self.backbone_from, self.transcripts)
+        if self.recipe is None and any(of_training):
             raise ValueError(f"system {self.name}: what it says of a training needs a recipe")
         if bool(self.members) != (self.vote is not None):
             raise ValueError(f"system {self.name}: members need a vote, and a vote needs members")

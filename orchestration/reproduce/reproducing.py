@@ -116,6 +116,7 @@ def _may_differ(plan: TablePlan, corpora: Corpora, changes: Changes, made: Made)
     return (
         *changes.notes,
         *corpora.mismatches(),
+        *dict.fromkeys(step.note for step in plan.steps if step.note),
         *(of_hub if needed else ()),
         *plan.table.notes,
     )

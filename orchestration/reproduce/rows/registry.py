@@ -10,12 +10,15 @@ from orchestration.reproduce.published_metrics import GivenBy, metric_of
 from orchestration.reproduce.rows import (
     confusion,
     corpus,
+    embeddings,
     means,
+    probe,
     slices,
     speakers,
     statistics,
     table,
     training,
+    transcription,
 )
 from orchestration.reproduce.rows.planned import NOT_SUPPORTED, NotMadeError, Planned
 
@@ -23,6 +26,10 @@ from orchestration.reproduce.rows.planned import NOT_SUPPORTED, NotMadeError, Pl
 def _plan_statistics(row: PublishedValue, planner: Planner) -> Planned:
     if row.slice.endswith("=*"):
         return slices.plan(row, planner)
+    if row.metric.startswith("neighbour_"):
+        return embeddings.plan(row, planner)
+    if probe.is_of_probe(row, planner):
+        return probe.plan(row, planner)
     return means.plan(row, planner) if means.is_mean(row) else statistics.plan(row, planner)
 
 
@@ -33,6 +40,7 @@ PLANS: dict[GivenBy, Callable[[PublishedValue, Planner], Planned]] = {
     "training": training.plan,
     "table": table.plan,
     "corpus": corpus.plan,
+    "transcription": transcription.plan,
 }
 """By where the number comes from."""
 

@@ -113,7 +113,7 @@ def plan(row: PublishedValue, planner: Planner) -> OfStatistics:
     if not planner.is_made(row.system):
         raise NotMadeError(f"not trained here: {system.note}")
     is_single = row.test in PLACES and row.condition in known_names()
-    if not is_single or row.slice.endswith("=*") or row.target == "embedding":
+    if not is_single or row.slice.endswith("=*"):
         raise NotMadeError(NOT_SUPPORTED)
     audit = planner.audit(row)
     of_system = [step for step in audit.predictions if step.system == row.system]

@@ -9,7 +9,7 @@ from typing import ClassVar
 import pyarrow as pa
 
 from orchestration.reproduce.steps.base import Context, Step
-from orchestration.reproduce.steps.corpus import CorpusStep
+from orchestration.reproduce.steps.corpus import ManifestStep
 from orchestration.reproduce.steps.predictions import PredictionsStep
 from ser_model import storage
 
@@ -29,7 +29,7 @@ class AuditStep(Step):
 
     kind: ClassVar[str] = "audits"
     verb: ClassVar[str] = "audit"
-    corpus: CorpusStep
+    corpus: ManifestStep
     predictions: tuple[PredictionsStep, ...]
     slices: tuple[str, ...] = ()
     strata: tuple[str, ...] = ()

@@ -65,6 +65,11 @@ class Step(ABC):
         return 0.0
 
     @property
+    def note(self) -> str:
+        """What a reader of the table has to know of it; "" for nothing."""
+        return ""
+
+    @property
     def title(self) -> str:
         """What it does, in a line for people."""
         return f"{self.verb} {self.name}"

@@ -8,8 +8,9 @@ from typing import ClassVar
 
 from orchestration.reproduce.steps.arithmetic import forward_gflop
 from orchestration.reproduce.steps.base import Context, PredictingStep, Step
-from orchestration.reproduce.steps.corpus import CorpusStep, NoiseStep
+from orchestration.reproduce.steps.corpus import ManifestStep, NoiseStep
 from orchestration.reproduce.steps.train import TrainStep
+from orchestration.reproduce.steps.transcribe import TranscribeStep
 from ser_model.schema import CLEAN
 
 
@@ -25,6 +26,7 @@ class ScoreStep(PredictingStep):
         conditions: conditions and sets beside clean.
         noise: for the conditions that mix some in.
         embeddings: whether embeddings are kept.
+        transcripts: in place of those that the corpus has.
     """
 
     kind: ClassVar[str] = "runs"
@@ -32,10 +34,11 @@ class ScoreStep(PredictingStep):
     training: TrainStep
     seed: int
     fold: int = 0
-    corpus: CorpusStep
+    corpus: ManifestStep
     conditions: tuple[str, ...] = ()
     noise: NoiseStep | None = None
     embeddings: bool = False
+    transcripts: TranscribeStep | None = None
 
     @property
     def name(self) -> str:
@@ -57,7 +60,8 @@ class ScoreStep(PredictingStep):
     @property
     def inputs(self) -> tuple[Step, ...]:
         """The model and the corpus."""
-        return (self.training, self.corpus, *(() if self.noise is None else (self.noise,)))
+        further = (self.noise, self.transcripts)
+        return (self.training, self.corpus, *(step for step in further if step is not None))
 
     @property
     def petaflop(self) -> float:
@@ -65,7 +69,7 @@ class ScoreStep(PredictingStep):
         from ser_model.augment import named
 
         num_conditions = len({condition.name for condition in named([CLEAN, *self.conditions])})
-        audio_s = self.corpus.about.test_h * 3600 * self.corpus.scale * num_conditions
+        audio_s = self.corpus.test_h * 3600 * num_conditions
         return forward_gflop(self.training.resolved) * audio_s / 1e6
 
     def predictions(self, work: str, seed: int | None) -> str:
@@ -73,18 +77,25 @@ class ScoreStep(PredictingStep):
         assert seed == self.seed
         return self.folder(work)
 
+    def model_uri(self, work: str) -> str:
+        """Return the folder of the model."""
+        return self.training.model_folders(work, self.seed)[self.fold]
+
     def run(self, context: Context) -> None:
         """Score what is not scored yet."""
         from orchestration.scoring import score
 
         score(
             self.corpus.uri(context.work),
-            model_uri=self.training.model_folders(context.work, self.seed)[self.fold],
+            model_uri=self.model_uri(context.work),
             output=self.folder(context.work),
             devices=context.devices,
             num_workers=context.num_workers,
             local=context.num_workers == 1,
             embeddings=self.embeddings,
             conditions=self.conditions,
+            transcripts_uri=None
+            if self.transcripts is None
+            else self.transcripts.folder(context.work),
             noise_uri=None if self.noise is None else context.corpora.noise_uri,
         )

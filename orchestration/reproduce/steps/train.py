@@ -12,6 +12,7 @@ from orchestration.reproduce.hub_weights import check_at_hand, hub_weights
 from orchestration.reproduce.steps.arithmetic import forward_gflop, training_gflop
 from orchestration.reproduce.steps.base import Context, PredictingStep, Step
 from orchestration.reproduce.steps.corpus import CorpusStep
+from orchestration.reproduce.steps.transcribe import TranscribeStep
 from ser_model import storage
 from ser_model.training.checkpoint import to_json
 from ser_model.training.recipe import AnyRecipe, Recipe, load_recipe, to_mapping
@@ -30,6 +31,7 @@ class TrainStep(PredictingStep):
         corpus: what it is trained on.
         backbone_from: training whose best model the backbone begins with; None for the recipe's.
         num_folds: trainings for each seed.
+        transcripts: in place of those that the corpus has.
     """
 
     kind: ClassVar[str] = "trainings"
@@ -40,6 +42,7 @@ class TrainStep(PredictingStep):
     corpus: CorpusStep
     backbone_from: TrainStep | None = None
     num_folds: int = 1
+    transcripts: TranscribeStep | None = None
 
     @property
     def name(self) -> str:
@@ -71,8 +74,21 @@ class TrainStep(PredictingStep):
     @property
     def inputs(self) -> tuple[Step, ...]:
         """The corpus, and the training that it goes on from."""
-        before = () if self.backbone_from is None else (self.backbone_from,)
-        return (self.corpus, *before)
+        before = (self.backbone_from, self.transcripts)
+        return (self.corpus, *(step for step in before if step is not None))
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether the model needs transcripts."""
+        recipe = self.resolved
+        return isinstance(recipe, Recipe) and recipe.model_config().text is not None
+
+    @property
+    def note(self) -> str:
+        """Say whose transcripts are read."""
+        if not self.reads_text or self.transcripts is not None:
+            return ""
+        return f"transcripts of {self.corpus.part.place}: the corpus's own"
 
     @property
     def petaflop(self) -> float:
@@ -133,6 +149,9 @@ class TrainStep(PredictingStep):
             overrides=[*self.corpus.about.overrides, *self.overrides, *begins_with],
             devices=context.devices,
             num_workers=context.num_workers,
+            transcripts_uri=None
+            if self.transcripts is None
+            else self.transcripts.folder(context.work),
         )
 
     def with_overrides(self, *overrides: str) -> TrainStep:

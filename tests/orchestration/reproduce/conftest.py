@@ -7,6 +7,7 @@ all tests of a session, as tables share steps.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from orchestration.readers.cmu_mosi_folds import SPLIT_BY_VIDEO
 from orchestration.readers.emotyda import DIALOGUE_ACTS
 from orchestration.reproduce.changes import Changes
 from orchestration.reproduce.corpora import Corpora
+from orchestration.reproduce.plan import TRANSCRIBER
+from orchestration.reproduce.published import list_published, read_published
 from orchestration.reproduce.steps.base import Context
 from ser_model.models.cnn14 import Cnn14Config
 from ser_model.models.speech_transformer_config import SpeechTransformerConfig, library_class
@@ -180,8 +183,13 @@ def changes() -> Changes:
 
 
 @pytest.fixture(scope="session")
-def hub(tmp_path_factory: pytest.TempPathFactory, changes: Changes) -> Iterator[None]:
-    """The hub's cache with all that recipes begin with, at their revisions; the hub is away."""
+def hub(
+    tmp_path_factory: pytest.TempPathFactory,
+    changes: Changes,
+    ctc_folder: Path,
+    whisper_folder: Path,
+) -> Iterator[None]:
+    """The hub's cache with all that recipes begin with and who transcribes; the hub is away."""
     from huggingface_hub import constants
 
     folder = tmp_path_factory.mktemp("hub")
@@ -196,10 +204,22 @@ def hub(tmp_path_factory: pytest.TempPathFactory, changes: Changes) -> Iterator[
     for hub_id, config in wanted.items():
         repository = folder / f"models--{hub_id.replace('/', '--')}"
         write_checkpoint(repository / "snapshots" / str(config.revision), config)
+    for uri in transcribers():
+        hub_id, _, revision = uri.removeprefix("hf:").partition("@")
+        repository = folder / f"models--{hub_id.replace('/', '--')}"
+        kind = whisper_folder if "whisper" in hub_id else ctc_folder
+        shutil.copytree(kind, repository / "snapshots" / revision)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(constants, "HF_HUB_CACHE", str(folder))
         patch.setattr(constants, "HF_HUB_OFFLINE", True)
         yield
+
+
+def transcribers() -> set[str]:
+    """Return who transcribes, in whatever table."""
+    tables = map(read_published, list_published())
+    named = {system.transcripts for table in tables for system in table.systems}
+    return (named - {""}) | {TRANSCRIBER}
 
 
 def _keep_deepest(
