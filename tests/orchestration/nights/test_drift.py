@@ -245,6 +245,7 @@ def test_without_drift_hardly_any_night_has_an_alarm():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("num_nights", [1, 7])
 @pytest.mark.parametrize("num_speakers", [4, 12, 24, 60])
 def test_chance_alone_raises_an_alarm_in_one_night_of_a_hundred(num_speakers, num_nights):
