@@ -48,6 +48,22 @@ def test_every_training_on_the_pages_is_one_that_the_recipes_take() -> None:
     assert num_trainings > 5
 
 
+@pytest.mark.parametrize("name", ["runbook", "operations"])
+def test_every_command_for_operators_is_one_that_the_parser_takes(name: str) -> None:
+    """Whoever was paged types what stands there, and has no time to correct it."""
+    text = (ROOT / "docs" / f"{name}.md").read_text().replace("\\\n", " ")
+    lines = re.findall(r"^ +(serval .*)$", text, re.MULTILINE)
+    for line in lines:
+        words = shlex.split(line, comments=True)[1:]
+        try:
+            build_parser().parse_args(words)
+        except SystemExit:
+            pytest.fail(f"docs/{name}.md: {line}")
+    assert len(lines) >= 5
+    for mentioned in re.findall(r"`serval (\w+)", text):
+        assert mentioned in COMMANDS, mentioned
+
+
 def test_every_command_module_is_listed() -> None:
     modules = {path.stem for path in (ROOT / "orchestration" / "commands").glob("*.py")}
     assert modules - {"__init__", "scoring_options", "summary"} == set(COMMANDS)
