@@ -66,7 +66,8 @@ class TranscribeStep(Step):
         """Transcribe what is not transcribed yet."""
         from orchestration.transcribing import transcribe
 
-        check_at_hand([self.model.removeprefix(HUB_SCHEME)])
+        if self.model.startswith(HUB_SCHEME):
+            check_at_hand([self.model.removeprefix(HUB_SCHEME)])
         transcribe(
             self.corpus.uri(context.work),
             model_uri=self.model,
