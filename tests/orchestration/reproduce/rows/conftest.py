@@ -57,7 +57,8 @@ class HandMade:
         assert isinstance(step, AuditStep)
         schema = {"statistics": STATISTICS, "speakers": SPEAKERS}.get(name)
         if schema is not None:
-            rows = [{**dict.fromkeys(schema.names), "slice_by": "", "slice": "", **r} for r in rows]
+            usual = {"condition": "clean", "slice_by": "", "slice": "", "num_segments": 9}
+            rows = [{**dict.fromkeys(schema.names), **usual, **row} for row in rows]
         table = pa.Table.from_pylist(rows, schema=schema)
         storage.write_table(storage.join(step.folder(self.work), f"{name}.parquet"), table)
 

@@ -26,7 +26,7 @@ def look(epoch: int, step: int, elapsed_s: float | None, **dev: float | None) ->
     return {"epoch": epoch, "step": step, "loss": 0.5, "dev": dev, "elapsed_s": elapsed_s}
 
 
-def record(*history: dict[str, Any], best: int = 0, **more: Any) -> dict[str, Any]:  # noqa: ANN401
+def record(*history: dict[str, Any], best: int = 0, **more: Any) -> dict[str, Any]:
     return {"history": list(history), "best": history[best], "machines": ["NVIDIA T4"], **more}
 
 
@@ -77,7 +77,7 @@ def test_a_record_without_times_gives_none(hand_made: Callable[..., Any]) -> Non
         table.read(planned)
 
 
-def folder_of(table: Any, planned: Any) -> Path:  # noqa: ANN401
+def folder_of(table: Any, planned: Any) -> Path:
     (step,) = planned.steps
     assert isinstance(step, TrainStep)
     return Path(step.folder(table.work))
@@ -105,7 +105,9 @@ def test_parameters_are_what_is_learned_head_included(hand_made: Callable[..., A
     )
     save_model(build_model(config, seed=0), str(folder))
     weights = safetensors.numpy.load_file(folder / "model.safetensors")
-    learned = [w.size for name, w in weights.items() if not name.endswith(("mean", "var", "tracked"))]
+    learned = [
+        w.size for name, w in weights.items() if not name.endswith(("mean", "var", "tracked"))
+    ]
     assert 500 < sum(learned) < sum(w.size for w in weights.values())
     assert [number.value for number in table.read(planned)] == [sum(learned) / 1e6]
 
