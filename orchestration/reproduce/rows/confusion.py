@@ -58,7 +58,7 @@ class OfConfusion:
         """Read the mean over the seeds: one number, or one for each cell."""
         for step in self.predictions:
             made.find(step)
-        table = made.find(self.audit).table(made.work, "confusion")
+        table = made.table(self.audit, "confusion")
         found = [
             values_of(_matrix(table, step.name, self.row.condition), self.row.metric)
             for step in self.predictions

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, cast
 
+import pyarrow as pa
+
+from orchestration.reproduce.steps.audit import AuditStep
 from orchestration.reproduce.steps.base import Step
 
 NOT_SUPPORTED = "not supported yet"
@@ -56,6 +59,7 @@ class Made:
             failed: why the others were not.
         """
         self.work, self._done, self._failed = work, done, failed
+        self._tables: dict[tuple[AuditStep, str], pa.Table] = {}
 
     def find(self, step: OfStep) -> OfStep:
         """Return a step as it was done.
@@ -66,6 +70,17 @@ class Made:
         if step in self._failed:
             raise NotMadeError(self._failed[step])
         return cast(OfStep, self._done[step])
+
+    def table(self, audit: AuditStep, name: str) -> pa.Table:
+        """Return a table of an audit, which is read once for all rows.
+
+        Raises:
+            NotMadeError: the audit was not done.
+        """
+        done = self.find(audit)
+        if (audit, name) not in self._tables:
+            self._tables[audit, name] = done.table(self.work, name)
+        return self._tables[audit, name]
 
     def reason(self, step: Step) -> str:
         """Return why a step was not done; "" where it was."""

@@ -33,7 +33,7 @@ class OfSlices:
     def read(self, made: Made) -> tuple[OurNumber, ...]:
         """Read it on each slice that the audit has."""
         row = self.statistic.row
-        table = made.find(self.statistic.audit).table(made.work, "statistics")
+        table = made.table(self.statistic.audit, "statistics")
         is_slice = pc.and_(
             pc.equal(table["slice_by"], self.column), pc.equal(table["metric"], row.metric)
         )

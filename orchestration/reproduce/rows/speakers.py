@@ -59,7 +59,7 @@ class OfSpeakers:
         """Read the mean over the seeds for each speaker with enough segments."""
         for step in self.predictions:
             made.find(step)
-        table = _draws(made.find(self.audit).table(made.work, "speakers"), self.row)
+        table = _draws(made.table(self.audit, "speakers"), self.row)
         found = [_of_model(table, step.name) for step in self.predictions]
         speakers = sorted({name for one in found for name in one}, key=_by_number)
         if not speakers:
@@ -94,7 +94,7 @@ class OfPairs:
     def read(self, made: Made) -> tuple[OurNumber, ...]:
         """Correlate each pair of systems, seed by seed, and choose."""
         audit = made.find(self.audit)
-        table = _draws(audit.table(made.work, "speakers"), self.row)
+        table = _draws(made.table(self.audit, "speakers"), self.row)
         systems: dict[str, list[BySpeaker]] = {}
         for step in audit.predictions:
             systems.setdefault(step.system, []).append(_of_model(table, step.name))

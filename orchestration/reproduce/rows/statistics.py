@@ -74,7 +74,7 @@ class OfStatistics:
         """Return the rows of the metric, of all models and slices."""
         for step in (*self.predictions, *self.against):
             made.find(step)
-        table = made.find(self.audit).table(made.work, "statistics")
+        table = made.table(self.audit, "statistics")
         wanted = {
             "metric": self.row.metric,
             "target": self.row.target,
