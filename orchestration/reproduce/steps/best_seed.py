@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -55,5 +56,6 @@ class BestSeedStep(PredictingStep):
     def run(self, context: Context) -> None:
         """Choose; of seeds that are equally good, the first."""
         dev = {seed: self.training.dev_value(context.work, seed) for seed in self.training.seeds}
-        choice = {"seed": max(dev, key=dev.__getitem__), "dev": [*dev.values()]}
+        shown = [value if math.isfinite(value) else None for value in dev.values()]
+        choice = {"seed": max(dev, key=dev.__getitem__), "dev": shown}
         storage.write_json(storage.join(self.folder(context.work), CHOICE), choice)
