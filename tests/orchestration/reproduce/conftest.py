@@ -31,10 +31,12 @@ from ser_model.training.recipe import Recipe, list_recipes, load_recipe
 DURATION_S = 0.4
 WORDS = ("glad", "sad", "of", "a", "door", "dogs", "kids")
 TINY_SPEECH = (
+    "num_hidden_layers=2",
     *("hidden_size=16", "num_attention_heads=2", "intermediate_size=16"),
     *("conv_dim=[8,8,8,8,8,8,8]", "num_conv_pos_embeddings=16", "num_conv_pos_embedding_groups=2"),
 )
 TINY_TEXT = (
+    "num_hidden_layers=2",
     *("hidden_size=16", "num_attention_heads=2", "intermediate_size=16"),
     *("vocab_size=32", "max_position_embeddings=32", "max_tokens=32"),
 )
@@ -119,10 +121,12 @@ def make_cmu_mosi(folder: Path, rng: np.random.Generator) -> None:
 
 
 def make_ravdess(folder: Path, rng: np.random.Generator) -> None:
+    """So many that a fifth, drawn at random, has every emotion."""
     for actor in range(1, 9):
         for emotion in range(1, 9):
-            name = f"03-01-{emotion:02d}-01-01-01-{actor:02d}.wav"
-            _record(folder / f"Actor_{actor:02d}" / name, rng, emotion / 8)
+            for repetition in (1, 2):
+                name = f"03-01-{emotion:02d}-01-01-{repetition:02d}-{actor:02d}.wav"
+                _record(folder / f"Actor_{actor:02d}" / name, rng, emotion / 8)
 
 
 def make_esc50(folder: Path, rng: np.random.Generator) -> None:

@@ -12,7 +12,7 @@ from orchestration.reproduce.rows.planned import NOT_SUPPORTED
 from orchestration.reproduce.steps.base import Context
 
 EXPECTED_REASONS = ("not trained here: ",)
-"""How a reason may begin why a row has no number of ours, with all corpora and weights at hand."""
+"""Why a row may have no number of ours, with all corpora and weights at hand."""
 
 
 def num_unsupported(name: str) -> int:
@@ -35,8 +35,7 @@ def test_every_row_has_a_number_of_ours_or_a_reason(
     result = reproduce(name, context, changes)
     assert result.rows
     for row in result.rows:
-        reason = row.note.partition("; ")[2] or row.note
-        assert row.ours is not None or reason.startswith(EXPECTED_REASONS), row
+        assert row.ours is not None or any(map(row.note.__contains__, EXPECTED_REASONS)), row
 
 
 def test_a_second_time_nothing_is_done_again(
