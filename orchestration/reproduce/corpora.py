@@ -90,6 +90,7 @@ class Corpora:
         self.given = dict(given)
         self._read: dict[str, Corpus] = {}
         self._parts: dict[Part, pa.Table] = {}
+        self._sha256: dict[Part, str] = {}
 
     @property
     def noise_uri(self) -> str:
@@ -133,7 +134,9 @@ class Corpora:
         if not all(map(self._is_given, needed)):
             return ABSENT, part.printed_segments
         table = self.part(part)
-        return table_sha256(table), len(table)
+        if part not in self._sha256:
+            self._sha256[part] = table_sha256(table)
+        return self._sha256[part], len(table)
 
     def num_values(self, part: Part, column: str) -> int:
         """Return how many values a column has; where its corpus was not given, as many as folds.

@@ -78,13 +78,18 @@ def plan(row: PublishedValue, planner: Planner) -> MeanOfCells:
     Raises:
         NotMadeError: the system is of other authors.
     """
-    cells = [
-        replace(row, test=test, target=target, condition=condition, slice=_slice(row, condition))
+    whole = replace(row, value=None, differs_from=(), condition=CLEAN)
+    places = [
+        statistics.plan(replace(whole, test=test, target=target), planner)
         for test, target in _places(row, planner.table)
-        for condition in _conditions(row.condition)
     ]
-    single = [replace(cell, value=None, differs_from=()) for cell in cells]
-    return MeanOfCells(cells=tuple(statistics.plan(cell, planner) for cell in single))
+    return MeanOfCells(
+        cells=tuple(
+            replace(place, row=replace(place.row, condition=name, slice=_slice(row, name)))
+            for place in places  # whose audit is of all conditions
+            for name in _conditions(row.condition)
+        )
+    )
 
 
 def _rows(cell: statistics.OfStatistics, made: Made) -> Sequence[Row]:
