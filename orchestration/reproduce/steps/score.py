@@ -72,6 +72,13 @@ class ScoreStep(PredictingStep):
         audio_s = self.corpus.test_h * 3600 * num_conditions
         return forward_gflop(self.training.resolved) * audio_s / 1e6
 
+    @property
+    def note(self) -> str:
+        """Say whose transcripts are read."""
+        if not self.training.reads_text or self.transcripts is not None:
+            return ""
+        return f"transcripts of {self.corpus.name}: the corpus's own"
+
     def predictions(self, work: str, seed: int | None) -> str:
         """Return the run; it has one seed."""
         assert seed == self.seed

@@ -88,7 +88,7 @@ class TrainStep(PredictingStep):
         """Say whose transcripts are read."""
         if not self.reads_text or self.transcripts is not None:
             return ""
-        return f"transcripts of {self.corpus.part.place}: the corpus's own"
+        return f"transcripts of {self.corpus.name}: the corpus's own"
 
     @property
     def petaflop(self) -> float:

@@ -60,7 +60,7 @@ class TranscribeStep(Step):
     def note(self) -> str:
         """Say whose transcripts these are."""
         whose = "all" if self.replace else "where the corpus has none"
-        return f"transcripts of {self.corpus.part.place} by {self.short_model} ({whose})"
+        return f"transcripts of {self.corpus.name} by {self.short_model} ({whose})"
 
     def run(self, context: Context) -> None:
         """Transcribe what is not transcribed yet."""
