@@ -11,6 +11,7 @@ import importlib
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -69,13 +70,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         summary: Summary = args.run(args)
     except ServalError as error:
         return _fail(str(error), error.exit_code, args.log_format)
+    except SystemExit as error:
+        if error.code != signal.SIGTERM:
+            raise
+        # Ray ends the process so while it starts, when its own handler is in place.
+        message = "stopped by SIGTERM: run the same command again to resume"
+        return _fail(message, UnfinishedError.exit_code, args.log_format)
     except KeyboardInterrupt:
         message = "interrupted: run the same command again to resume"
         return _fail(message, UnfinishedError.exit_code, args.log_format)
     except Exception:  # a defect must not end with 1, which means "the answer is no"
         logger.exception("serval %s failed unexpectedly; please report this", args.command)
         return UnfinishedError.exit_code
-    print(json.dumps(summary.data, sort_keys=True) if args.json else summary.text)
+    _print(json.dumps(summary.data, sort_keys=True) if args.json else summary.text)
     return summary.exit_code
 
 
@@ -135,6 +142,15 @@ def _add_log_options(parser: argparse.ArgumentParser, *, defaults: bool) -> None
         default="info" if defaults else argparse.SUPPRESS,
         help="(default: info)",
     )
+
+
+def _print(text: str) -> None:
+    """Print on stdout, also where nobody reads to the end (`serval ... | head`)."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # What is left in the buffer would raise again when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, exit_code: int, log_format: str = "text") -> int:

@@ -143,6 +143,7 @@ class NightlyConfig:
         gate: what is asked of the candidate; None for the gate's defaults.
         drift: what is compared with the nights before, and what of it is an alarm.
         promote: whether a candidate that passes on all corpora becomes champion.
+        pseudonymise: file with a key; reports then show speakers under pseudonyms.
         notify: who is told.
     """
 
@@ -155,6 +156,7 @@ class NightlyConfig:
     gate: GateConfig | None = None
     drift: DriftConfig = field(default_factory=DriftConfig)
     promote: bool = True
+    pseudonymise: str | None = None
     notify: NotifyConfig = field(default_factory=NotifyConfig)
 
     def __post_init__(self) -> None:
@@ -195,7 +197,12 @@ def read_nightly_config(uri: str) -> NightlyConfig:
         )
         for corpus in config.corpora
     )
-    return replace(config, output=storage.resolve(config.output, folder), corpora=corpora)
+    return replace(
+        config,
+        output=storage.resolve(config.output, folder),
+        pseudonymise=config.pseudonymise and storage.resolve(config.pseudonymise, folder),
+        corpora=corpora,
+    )
 
 
 def example() -> str:

@@ -29,6 +29,7 @@ from orchestration.nights.observing import observe
 from orchestration.nights.plan import NightPlan, night_folder
 from orchestration.nights.record import CorpusNight, DriftFinding, Scored
 from orchestration.report.gate_wording import reasons_of
+from orchestration.report.pseudonyms import read_key
 from orchestration.report.render import render_report
 from orchestration.scoring import score
 from orchestration.scoring_workers import identify
@@ -76,8 +77,10 @@ class Evaluation:
 
         Raises:
             ManifestError: they cannot be read.
-            ConfigError: a column to slice by does not exist.
+            ConfigError: a column to slice by does not exist, or the key of pseudonyms is no key.
         """
+        if self.config.pseudonymise is not None:
+            read_key(self.config.pseudonymise)
         columns = metadata_columns(self.metadata)
         for text in (*(self.corpus.slices or ()), *self.corpus.strata):
             for column in parse_slice(text):
@@ -112,7 +115,13 @@ class Evaluation:
         first = next(iter(scored.values()))
         self.enter(f"{self.corpus.name}: report")
         report = storage.join(self.folder, REPORT_FILE)
-        render_report(first.audit, report, decision_uri=gated.get("gate"), links=self.links)
+        render_report(
+            first.audit,
+            report,
+            key_uri=self.config.pseudonymise,
+            decision_uri=gated.get("gate"),
+            links=self.links,
+        )
         self.enter(f"{self.corpus.name}: drift")
         return CorpusNight(
             name=self.corpus.name,

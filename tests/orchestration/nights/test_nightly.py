@@ -138,6 +138,22 @@ def test_an_alarm_promotes_nobody_and_ends_with_1(story, monkeypatch, make_night
     assert champion_of(story.nights.model) == story.versions[0]
 
 
+def test_reports_may_show_pseudonyms(story, tmp_path) -> None:
+    go_back(story)
+    plain = Path(story.ran["3-refused"].corpora[0].report).read_text(encoding="utf-8")
+    assert "speaker 7" in plain
+    key = tmp_path / "key"
+    config = dataclasses.replace(story.config, pseudonymise=str(key), promote=False)
+    key.write_bytes(b"short")
+    with pytest.raises(ConfigError, match="key"):
+        run_night(config, "7-pseudonyms")
+    key.write_bytes(b"sixteen or more bytes")
+    night = run_night(config, "7-pseudonyms")
+    report = Path(str(night.corpora[0].report)).read_text(encoding="utf-8")
+    assert "speaker 7" not in report
+    assert len(report) > 0.5 * len(plain)
+
+
 def test_two_nights_at_once_are_kept_apart(story, monkeypatch) -> None:
     go_back(story)
     real = nightly._decide
