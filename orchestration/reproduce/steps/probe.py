@@ -60,8 +60,9 @@ class ProbeStep(Step):
     @property
     def note(self) -> str:
         """Say who speaks, and what."""
-        whose = "" if self.transcripts is not None else ": the corpus's own, and segments with one"
-        return f"synthetic speech is espeak-ng's, of transcripts{whose}"
+        if self.transcripts is not None:
+            return "synthetic speech: espeak-ng"
+        return "synthetic speech: espeak-ng, of the segments that have a transcript in the corpus"
 
     def statistics(self, work: str) -> pa.Table:
         """Return probe.parquet."""
