@@ -60,7 +60,7 @@ def _words(rng: np.random.Generator) -> str:
 
 def make_msp_podcast(folder: Path, rng: np.random.Generator) -> None:
     rows = ["FileName,EmoClass,EmoAct,EmoVal,EmoDom,SpkrID,Gender,Split_Set"]
-    sets = {"Train": 4, "Development": 2, "Test1": 4, "Test2": 3}
+    sets = {"Train": 4, "Development": 2, "Test1": 6, "Test2": 3}
     speaker = 0
     for split_set, num_speakers in sets.items():
         for _ in range(num_speakers):
