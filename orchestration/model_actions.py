@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from orchestration import mlflow_store
 from orchestration.model_uris import RANDOM_SCHEME, ResolvedModel, resolve_model
+from orchestration.registry import NIGHT_TAG, PROMOTION_TAG, find_version
 from ser_model import storage
 from ser_model.audio import SAMPLING_RATE_HZ
 from ser_model.models.base import EmotionModel, Scorer
@@ -31,6 +33,7 @@ def describe_model(uri: str) -> dict[str, Any]:
         **_text_of(resolved),
         "num_parameters": _num_parameters(model),
         "min_duration_s": model.min_samples / SAMPLING_RATE_HZ,
+        **_promotion_of(resolved),
     }
 
 
@@ -79,6 +82,14 @@ def _text_of(resolved: ResolvedModel) -> dict[str, Any]:
         "special_tokens": text.special_tokens,
         "tokeniser_sha256": text.tokeniser_sha256,
     }
+
+
+def _promotion_of(resolved: ResolvedModel) -> dict[str, Any]:
+    """Return how a version became champion, if it did, and the last night that evaluated it."""
+    found = find_version(resolved.uri)
+    tags = {} if found is None else found[0].tags
+    names = {"promotion": PROMOTION_TAG, "night": NIGHT_TAG}
+    return {name: json.loads(tags[tag]) for name, tag in names.items() if tag in tags}
 
 
 def _members_of(resolved: ResolvedModel) -> dict[str, Any]:

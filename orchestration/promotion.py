@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from orchestration.gate_decision import read_decision
 from orchestration.model_uris import ResolvedModel, resolve_model
 from orchestration.registry import (
+    PROMOTION_TAG,
     REGISTERED_URI,
     RegisteredVersion,
     find_alias,
@@ -25,9 +26,6 @@ from orchestration.registry import (
 from ser_model.schema import ConfigError, ModelError
 
 CHAMPION = "champion"
-
-PROMOTION_TAG = "serval.promotion"
-"""Tag of a version that became champion: JSON that says how, by whom and when."""
 
 MAX_REASON_LENGTH = 1000
 

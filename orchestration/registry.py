@@ -24,6 +24,13 @@ SHA256_TAG = "serval.weights_sha256"
 TASK_TAG = "serval.task"
 SOURCE_TAG = "serval.source"
 
+PROMOTION_TAG = "serval.promotion"
+"""Of a version that became champion: JSON that says how, by whom and when."""
+
+NIGHT_TAG = "serval.night"
+"""Of a night's MLflow run: its name. Of a version: JSON that names the last night that it was in,
+its part in it, the run and the reports."""
+
 REGISTERED_URI = re.compile(r"models:/(?P<name>[^/@]+)(/(?P<version>[0-9]+)|@(?P<alias>[^/@]+))")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 

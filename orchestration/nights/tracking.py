@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from orchestration import mlflow_store
 from orchestration.nights.plan import NightPlan, night_folder
 from orchestration.nights.record import CorpusNight, Headline, Night, Scored
-from orchestration.registry import REGISTERED_URI, tag_version
+from orchestration.registry import NIGHT_TAG, REGISTERED_URI, tag_version
 from ser_model import storage
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 RUN_FILE = "mlflow.json"
 """File in a night's folder that names its run, so that a resumed night goes on with it."""
-
-NIGHT_TAG = "serval.night"
-"""Tag of runs: the night. Of model versions: JSON that names night, role, run and reports."""
 
 STATISTICS = "statistics.parquet"
 

@@ -8,9 +8,10 @@ import pytest
 
 from orchestration import mlflow_store
 from orchestration.gate_decision import Comparison, Decision, Side
+from orchestration.model_actions import describe_model
 from orchestration.model_uris import resolve_model
-from orchestration.promotion import PROMOTION_TAG, promote
-from orchestration.registry import find_alias, register_model
+from orchestration.promotion import promote
+from orchestration.registry import PROMOTION_TAG, find_alias, register_model
 from ser_model import storage
 from ser_model.models.storage import save_model
 from ser_model.schema import ConfigError, ModelError
@@ -95,6 +96,7 @@ def test_a_passing_gate_lets_these_weights_through(name: str, tmp_path: Path) ->
     record = record_of(name, "2")
     assert (record["how"], record["decisions"]) == ("gate", [gate])
     assert record["replaced"] == f"models:/{name}/1"
+    assert describe_model(f"models:/{name}/2")["promotion"] == record
 
 
 def test_of_several_gates_all_must_let_it_through(name: str, tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ def test_a_folder_is_imported_shown_promoted_and_listed(
     )
     shown = run("show", "models:/imported@champion")
     assert shown.data["uri"] == "models:/imported/1"
-    assert "targets         arousal, dominance, valence" in shown.text.splitlines()
+    assert "targets             arousal, dominance, valence" in shown.text.splitlines()
+    assert "promotion.how       first" in shown.text.splitlines()
     listed = run("list")
     (line,) = [line for line in listed.text.splitlines() if "models:/imported/1" in line]
     assert line.split()[1:] == [
