@@ -20,9 +20,10 @@ from orchestration.reproduce.rows.planned import (
     OurNumber,
 )
 from orchestration.reproduce.steps.audit import AuditStep
-from orchestration.reproduce.steps.base import Step
+from orchestration.reproduce.steps.base import PredictingStep, Step
 from orchestration.reproduce.steps.best_seed import BestSeedStep
 from orchestration.reproduce.steps.predictions import PredictionsStep
+from orchestration.reproduce.steps.vote import VoteStep
 from ser_model.augment import known_names
 
 _MIRRORED = {"ci_low": "ci_high", "ci_high": "ci_low"}
@@ -134,12 +135,17 @@ def plan(row: PublishedValue, planner: Planner) -> OfStatistics:
 
 def choice_note(steps: Sequence[PredictionsStep], made: Made) -> str:
     """Say which seed was chosen, where one was."""
-    sources = [made.find(step).source for step in steps]
-    return ", ".join(
-        f"seed {source.chosen_seed(made.work)}, best of {len(source.sources)} on dev"
-        for source in sources
-        if isinstance(source, BestSeedStep)
-    )
+    chosen = (_choice(made.find(step).source, made.work) for step in steps)
+    return ", ".join(filter(None, chosen))
+
+
+def _choice(source: PredictingStep, work: str) -> str:
+    if isinstance(source, BestSeedStep):
+        return f"seed {source.chosen_seed(work)}, best of {len(source.sources)} on dev"
+    if isinstance(source, VoteStep):
+        of_members = [(m.system, _choice(m.source, work)) for m in source.members]
+        return "; ".join(f"{system} {choice}" for system, choice in of_members if choice)
+    return ""
 
 
 def _tested_against(row: PublishedValue, planner: Planner) -> tuple[str, ...]:

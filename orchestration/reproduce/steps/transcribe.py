@@ -12,7 +12,7 @@ from orchestration.reproduce.steps.corpus import CorpusStep
 from ser_model.models.checkpoint import HUB_SCHEME
 
 FORWARD_GFLOP = 14.8
-"""For a second of audio, of wav2vec 2.0 base; those of Whisper that are used take less."""
+"""For a second of audio, of wav2vec 2.0 base; for others an assumption."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

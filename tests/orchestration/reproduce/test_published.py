@@ -248,6 +248,23 @@ def test_a_row_that_is_there_twice_is_refused():
         table_of(f"{TABLE}{row.replace('93', '92')}\n")
 
 
+def test_tables_of_the_best_of_several_seeds_say_so():
+    best = {name for name in list_published() if read_published(name).seeds == "best"}
+    triantafyllopoulos = "table3 table4 table6 table7 table8 fig3 fig4 fig5"
+    assert best == {f"triantafyllopoulos/{name}" for name in triantafyllopoulos.split()}
+
+
+def test_transcripts_are_pinned_models():
+    systems = [system for name in list_published() for system in read_published(name).systems]
+    named = {system.transcripts for system in systems} - {""}
+    assert len(named) == 3
+    for uri in named:
+        scheme, _, revision = uri.partition("@")
+        assert scheme.startswith("hf:") and len(revision) == 40
+    with pytest.raises(ValueError, match="needs a recipe"):
+        PublishedSystem(name="a", transcripts="hf:a/b", note="b")
+
+
 def test_a_training_without_a_recipe_is_refused():
     with pytest.raises(ValueError, match="needs a recipe"):
         PublishedSystem(name="a", overrides=("seed=1",), note="b")

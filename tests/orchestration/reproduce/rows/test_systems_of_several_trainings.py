@@ -134,6 +134,20 @@ def test_late_fusion_is_of_the_best_of_its_members(hand_made: Callable[..., Any]
     assert members["bert"].name == "bert seed 0", "it was trained once"
 
 
+def test_a_vote_names_the_seeds_of_its_members(hand_made: Callable[..., Any]) -> None:
+    table = hand_made("triantafyllopoulos/table6")
+    planned = table.plan(system="late-fusion", target="valence", metric="concordance_cc")
+    audit = audit_of(planned)
+    (vote,) = [step.source for step in audit.predictions if step.system == "late-fusion"]
+    for seed, member in enumerate(vote.members):
+        uri = storage.join(member.source.folder(table.work), "choice.json")
+        storage.write_json(uri, {"seed": seed})
+    valence = {"target": "valence", "metric": "concordance_cc"}
+    table.write(audit, "statistics", [statistic("late-fusion best seed", 0.5, **valence)])
+    (number,) = table.read(planned)
+    assert number.note == "cnn14 seed 0, best of 5 on dev; bert seed 1, best of 5 on dev"
+
+
 @pytest.mark.parametrize("turned", [False, True], ids=["as named", "the other way round"])
 def test_a_difference_has_an_audit_of_its_two_systems(
     hand_made: Callable[..., Any], turned: bool
