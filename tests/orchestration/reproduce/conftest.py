@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -187,15 +187,13 @@ def changes() -> Changes:
 
 
 @pytest.fixture(scope="session")
-def hub(
+def hub_cache_of_papers(
     tmp_path_factory: pytest.TempPathFactory,
     changes: Changes,
     ctc_folder: Path,
     whisper_folder: Path,
-) -> Iterator[None]:
-    """The hub's cache with all that recipes begin with and who transcribes; the hub is away."""
-    from huggingface_hub import constants
-
+) -> str:
+    """A cache of the hub with all that recipes begin with and who transcribes."""
     folder = tmp_path_factory.mktemp("hub")
     wanted: dict[str, SpeechTransformerConfig | TextTransformerConfig] = {}
     for name in list_recipes():
@@ -213,10 +211,16 @@ def hub(
         repository = folder / f"models--{hub_id.replace('/', '--')}"
         kind = whisper_folder if "whisper" in hub_id else ctc_folder
         shutil.copytree(kind, repository / "snapshots" / revision)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(constants, "HF_HUB_CACHE", str(folder))
-        patch.setattr(constants, "HF_HUB_OFFLINE", True)
-        yield
+    return str(folder)
+
+
+@pytest.fixture
+def hub(hub_cache_of_papers: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub is away, and all that the papers begin with is in its cache."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", hub_cache_of_papers)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
 
 def transcribers() -> set[str]:
@@ -269,23 +273,23 @@ def write_checkpoint(folder: Path, config: SpeechTransformerConfig | TextTransfo
     safetensors.torch.save_file(weights, folder / "model.safetensors")
 
 
-@pytest.fixture(scope="session")
-def quick_audits() -> Iterator[None]:
+@pytest.fixture
+def quick_audits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A partition alone: most of the time that an audit of so little takes goes into the others."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in ("pipelines.audit", "pipelines.transforms.pairs", "pipelines.ensemble"):
-            patch.setattr(f"{module}.NUM_PARTITIONS", 1)
-        yield
+    for module in ("pipelines.audit", "pipelines.transforms.pairs", "pipelines.ensemble"):
+        monkeypatch.setattr(f"{module}.NUM_PARTITIONS", 1)
 
 
 @pytest.fixture(scope="session")
-def context(
-    tmp_path_factory: pytest.TempPathFactory,
-    corpora: dict[str, str],
-    hub: None,
-    quick_audits: None,
+def context_of_session(
+    tmp_path_factory: pytest.TempPathFactory, corpora: dict[str, str]
 ) -> Context:
     """All corpora, and one folder for the steps of all tables."""
-    return Context(
-        work=str(tmp_path_factory.mktemp("reproduction")), corpora=Corpora(corpora), devices="cpu"
-    )
+    work = str(tmp_path_factory.mktemp("reproduction"))
+    return Context(work=work, corpora=Corpora(corpora), devices="cpu")
+
+
+@pytest.fixture
+def context(context_of_session: Context, hub: None, quick_audits: None) -> Context:
+    """The same, with the hub's cache and quick audits for as long as a test lasts."""
+    return context_of_session
