@@ -35,7 +35,8 @@ class Changes:
         """Say what is changed."""
         notes = [f"trainings of {pattern} with --set {word}" for pattern, word in self.overrides]
         if self.num_seeds is not None:
-            notes.append(f"{self.num_seeds} seeds (--seeds)")
+            seeds = "seed" if self.num_seeds == 1 else "seeds"
+            notes.append(f"{self.num_seeds} {seeds} of each network (--seeds)")
         return tuple(notes)
 
 

@@ -43,8 +43,8 @@ def check_at_hand(weights: Sequence[str]) -> None:
         cached = try_to_load_from_cache(hub_id, CONFIG_NAME, revision=revision)
         if not isinstance(cached, str) and not _hub_answers():
             raise ModelError(
-                f"needs the weights of {hub_id}, which are not in the cache, and the Hugging Face "
-                "hub cannot be reached"
+                f"needs the weights of {hub_id}: not in the cache, and the Hugging Face hub does "
+                "not answer"
             )
 
 

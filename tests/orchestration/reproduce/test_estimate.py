@@ -65,7 +65,7 @@ def test_changes_reach_the_trainings_that_they_name() -> None:
     assert less[of_cnn] == pytest.approx(2 * full[of_cnn])
     assert changes.notes == (
         "trainings of wagner/w2v2-* with --set num_epochs=1",
-        "2 seeds (--seeds)",
+        "2 seeds of each network (--seeds)",
     )
 
 
