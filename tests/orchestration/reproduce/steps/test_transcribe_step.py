@@ -110,3 +110,35 @@ def test_a_step_says_whose_transcripts_they_are(make_corpora: Callable, planner:
     step = planned.transcripts(TEST, planned.system("with Whisper base"))
     assert step is not None
     assert step.note == "transcripts of msp-podcast/test-1 by openai/whisper-base (all)"
+
+
+def test_what_is_trained_and_scored_reads_the_transcripts(
+    make_corpora: Callable,
+    planner: Callable,
+    context_of: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    corpora = make_corpora(SAID)
+    context, planned = context_of(corpora), planner("wagner/fig3", corpora)
+    row = next(row for row in planned.table.rows if row.system == "hubert-b with BERT")
+    (predictions,) = planned.predictions(row.system, row)
+    scored = predictions.source
+    training, tuned = scored.training, scored.training.backbone_from
+    storage.write_json(
+        storage.join(tuned.folder(context.work), "train.json"),
+        {"best": {"dev": {"selection": 0.5}}},
+    )
+    calls: list[dict[str, object]] = []
+    monkeypatch.setattr("orchestration.reproduce.steps.train.check_at_hand", lambda _: None)
+    for name in ("training.train_recipe", "scoring.score"):
+        monkeypatch.setattr(f"orchestration.{name}", lambda *_, **options: calls.append(options))
+    training.run(context)
+    scored.run(context)
+    read = [call["transcripts_uri"] for call in calls]
+    assert read == [step.transcripts.folder(context.work) for step in (training, scored)]
+    assert f"backbone.pretrained={tuned.folder(context.work)}" in calls[0]["overrides"]
+    assert scored.training.transcripts.key != scored.transcripts.key
+    own = planner("deoliveira/table2", corpora)
+    (spoken,) = own.predictions("distilhubert-tinybert", own.table.rows[0])
+    spoken.source.training.run(context)
+    assert calls[-1]["transcripts_uri"] is None
