@@ -130,7 +130,8 @@ def plan(row: PublishedValue, planner: Planner) -> OfSpeakers | OfPairs:
 def agreement(first: BySpeaker, second: BySpeaker) -> float:
     """Return Spearman's correlation over the speakers of both; NaN where they are too few.
 
-    >>> agreement({"a": 0.1, "b": 0.2, "c": 0.9}, {"a": 0.3, "b": 0.2, "c": 0.1, "d": 0.0})
+    >>> first = {"a": 0.1, "b": 0.2, "c": 0.9, "e": 0.4}
+    >>> round(agreement(first, {"a": 0.3, "b": 0.2, "c": 0.1, "d": 0.0}), 6)
     -1.0
     """
     pairs = [(first[name], second.get(name)) for name in first]

@@ -39,7 +39,7 @@ class Ratio:
         value, base = one.value, other.value
         assert value is not None and base is not None  # `_read` has seen to it
         if base <= 0.0:
-            raise NotMadeError(f"{base:.4g}, of which it would be a share, is not above 0")
+            raise NotMadeError(f"no share of {base:.4g}, which is not above 0")
         ratio = value / base
         words = f"{value:.4g} / {base:.4g}"
         return (

@@ -16,7 +16,7 @@ EXPECTED_REASONS = (
     "fewer than 3 speakers",  # of a sex: the miniatures of IEMOCAP and MOSI have two
     "the emotion was never predicted",  # so it has no precision: one epoch teaches little
     "the emotion was never predicted",
-    "of which it would be a share, is not above 0",  # what learned nothing has such a CCC
+    "which is not above 0",  # what learned nothing has such a CCC
 )
 """Why a row may have no number of ours, with all corpora and weights at hand."""
 
