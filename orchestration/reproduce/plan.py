@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import cache
 
 from orchestration.reproduce.changes import Changes
 from orchestration.reproduce.corpora import Corpora, Part
@@ -32,6 +33,9 @@ from ser_model.voting import Vote
 
 TRANSCRIBER = "hf:facebook/wav2vec2-base-960h@22aad52d435eb6dbaf354bdad9b0da84ce7d6156"
 """Who transcribes what has no transcript, where a table does not name another."""
+
+
+_load_ensemble_recipe_once = cache(load_ensemble_recipe)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +188,7 @@ class Planner:
     ) -> tuple[PredictionsStep, ...]:
         """Let the members of an ensemble's recipe vote, each trained as by itself."""
         assert system.recipe is not None
-        recipe, overrides = load_ensemble_recipe(system.recipe, system.overrides)
+        recipe, overrides = _load_ensemble_recipe_once(system.recipe, system.overrides)
         members = [
             replace(system, name=short, recipe=member, overrides=overrides[member])
             for member, short in zip(recipe.members, recipe.short_names, strict=True)
