@@ -20,12 +20,12 @@ def test_parts_of_msp_podcast(corpora: dict[str, str]) -> None:
     assert counts == {
         "msp-podcast/train": 48,
         "msp-podcast/dev": 16,
-        "msp-podcast/test-1": 32,
+        "msp-podcast/test-1": 48,
         "msp-podcast/test-2": 24,
     }
     train = given.part(Part(place="msp-podcast/train"))
     assert set(train["split"].to_pylist()) == {"train", "dev"}
-    assert "found 32 by 4" in given.mismatches()[0]
+    assert "found 48 by 6" in given.mismatches()[0]
 
 
 def test_four_emotions_stand_in_the_place_of_all(corpora: dict[str, str]) -> None:
