@@ -34,9 +34,9 @@ def test_every_row_is_planned() -> None:
     assert UNSUPPORTED == {}
 
 
-SLOW = dict.fromkeys(("wagner/fig6", "triantafyllopoulos/table2"), pytest.mark.slow)
-"""The one is `wagner/table3` for eight models; the other `triantafyllopoulos/table1` for each
-dimension in the place of emotions."""
+SLOW = dict.fromkeys(("wagner/fig5", "wagner/fig6", "triantafyllopoulos/table2"), pytest.mark.slow)
+"""Tables that take long and have another of their kind beside them: `wagner/fig3`, `wagner/table3`
+and `triantafyllopoulos/table1`."""
 
 
 @pytest.mark.parametrize(
