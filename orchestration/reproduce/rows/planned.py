@@ -11,8 +11,6 @@ import pyarrow as pa
 from orchestration.reproduce.steps.audit import AuditStep
 from orchestration.reproduce.steps.base import Step
 
-NOT_SUPPORTED = "not supported yet"
-
 OfStep = TypeVar("OfStep", bound=Step)
 
 

@@ -20,7 +20,7 @@ from orchestration.reproduce.rows import (
     training,
     transcription,
 )
-from orchestration.reproduce.rows.planned import NOT_SUPPORTED, NotMadeError, Planned
+from orchestration.reproduce.rows.planned import Planned
 
 
 def _plan_statistics(row: PublishedValue, planner: Planner) -> Planned:
@@ -51,7 +51,4 @@ def plan_row(row: PublishedValue, planner: Planner) -> Planned:
     Raises:
         NotMadeError: there is nothing of ours for it, as of other authors' systems.
     """
-    plan = PLANS.get(metric_of(row.metric).given_by)
-    if plan is None:
-        raise NotMadeError(NOT_SUPPORTED)
-    return plan(row, planner)
+    return PLANS[metric_of(row.metric).given_by](row, planner)

@@ -14,7 +14,6 @@ from orchestration.reproduce.plan import Planner
 from orchestration.reproduce.published import PublishedValue
 from orchestration.reproduce.rows.over_seeds import Row, by_seed, mean_of, p_value_of_difference
 from orchestration.reproduce.rows.planned import (
-    NOT_SUPPORTED,
     Made,
     NotMadeError,
     OurNumber,
@@ -113,9 +112,9 @@ def plan(row: PublishedValue, planner: Planner) -> OfStatistics:
     system = planner.system(row.system)
     if not planner.is_made(row.system):
         raise NotMadeError(f"not trained here: {system.note}")
-    is_single = row.test in PLACES and row.condition in known_names()
-    if not is_single or row.slice.endswith("=*"):
-        raise NotMadeError(NOT_SUPPORTED)
+    assert row.test in PLACES, "a mean over tests is of `means`"
+    assert row.condition in known_names(), "a mean over conditions is of `means`"
+    assert not row.slice.endswith("=*"), "each slice is of `slices`"
     audit = planner.audit(row)
     of_system = [step for step in audit.predictions if step.system == row.system]
     against = [step for step in audit.predictions if row.against and step.system == row.against]
