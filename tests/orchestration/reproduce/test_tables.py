@@ -26,15 +26,7 @@ def test_every_row_is_planned_or_of_other_authors(name: str) -> None:
         assert not isinstance(planned, str) or planned.startswith("not trained here: ")
 
 
-SLOW = dict.fromkeys(("wagner/fig5", "wagner/fig6", "triantafyllopoulos/table2"), pytest.mark.slow)
-"""Tables that take long and have another of their kind beside them: `wagner/fig3`, `wagner/table3`
-and `triantafyllopoulos/table1`."""
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=SLOW.get(name, ())) for name in list_published()],
-)
+@pytest.mark.parametrize("name", list_published())
 def test_every_row_has_a_number_of_ours_or_a_reason(
     name: str, context: Context, changes: Changes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
