@@ -21,18 +21,18 @@ from orchestration.nights.junit import write_junit
 from orchestration.nights.lock import Lock, held_lock
 from orchestration.nights.night_text import INDEX_FILE
 from orchestration.nights.notification import notify, notify_failure
-from orchestration.nights.plan import (
-    CHAMPION,
-    NightPlan,
+from orchestration.nights.plan import NightPlan, now, settle, unfinished_nights
+from orchestration.nights.record import (
+    NIGHT_FILE,
+    CorpusNight,
+    Night,
+    Outcome,
+    find_night,
     night_folder,
-    now,
-    settle,
-    unfinished_nights,
 )
-from orchestration.nights.record import NIGHT_FILE, CorpusNight, Night, Outcome, find_night
 from orchestration.nights.tracking import NightLog
 from orchestration.nights.webhook import webhook_url
-from orchestration.promotion import promote
+from orchestration.promotion import CHAMPION, promote
 from orchestration.registry import find_alias
 from orchestration.stopping import sigterm_as_unfinished
 from ser_model import storage

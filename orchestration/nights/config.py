@@ -16,7 +16,8 @@ from ser_model import storage
 from ser_model.manifest import parse_truth_range
 from ser_model.schema import ConfigError
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""Of corpora, models and nights: they become folders."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,7 @@ class CorpusConfig:
 
     def __post_init__(self) -> None:
         """Refuse what no command would take, before the night begins."""
-        if not _NAME.fullmatch(self.name):
+        if not NAME.fullmatch(self.name):
             raise ValueError(f"name is {self.name!r}; allowed are 64 letters, digits and . _ -")
         try:
             for text in (self.truth_range, self.prediction_range):
@@ -168,7 +169,7 @@ class NightlyConfig:
         if twice:
             raise ValueError(f"corpora has {twice[0]!r} twice; each needs a name of its own")
         for name in ("model", "candidate"):
-            if not _NAME.fullmatch(getattr(self, name)):
+            if not NAME.fullmatch(getattr(self, name)):
                 raise ValueError(
                     f"{name} is {getattr(self, name)!r}; allowed are letters, digits and . _ - "
                     "(no URI: candidate is an alias or a version of model)"

@@ -26,8 +26,8 @@ from orchestration.nights.drift import compare
 from orchestration.nights.headlines import headlines
 from orchestration.nights.observation import Observation, read_observation, write_observation
 from orchestration.nights.observing import observe
-from orchestration.nights.plan import NightPlan, night_folder
-from orchestration.nights.record import CorpusNight, DriftFinding, Scored
+from orchestration.nights.plan import NightPlan
+from orchestration.nights.record import CorpusNight, DriftFinding, Scored, night_folder
 from orchestration.report.gate_wording import reasons_of
 from orchestration.report.pseudonyms import read_key
 from orchestration.report.render import render_report

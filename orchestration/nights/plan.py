@@ -7,20 +7,18 @@ killed night reads again is therefore what it wrote down, and not what the regis
 from __future__ import annotations
 
 import dataclasses
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from orchestration.nights.config import NightlyConfig
-from orchestration.nights.record import NIGHT_FILE, NIGHTS_FOLDER
+from orchestration.nights.config import NAME, NightlyConfig
+from orchestration.nights.record import NIGHT_FILE, NIGHTS_FOLDER, night_folder
+from orchestration.promotion import CHAMPION
 from orchestration.registry import find_alias
 from ser_model import storage
 from ser_model.models.configuration import build
 from ser_model.schema import ConfigError, RunError
 
 PLAN_FILE = "plan.json"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-CHAMPION = "champion"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,14 +51,9 @@ def night_name(text: str | None) -> str:
     """
     if text is None:
         return datetime.now(UTC).date().isoformat()
-    if not _NAME.fullmatch(text):
+    if not NAME.fullmatch(text):
         raise ConfigError(f"--night {text!r} must be of 64 letters, digits and . _ - at most")
     return text
-
-
-def night_folder(output: str, name: str) -> str:
-    """Return the folder of a night."""
-    return storage.join(output, NIGHTS_FOLDER, name)
 
 
 def settle(config: NightlyConfig, name: str) -> NightPlan:
@@ -124,5 +117,5 @@ def _complete_nights(output: str, name: str) -> tuple[str, ...]:
     return tuple(
         other
         for other in storage.list_names(folder)
-        if other < name and storage.exists(storage.join(folder, other, NIGHT_FILE))
+        if other < name and storage.exists(storage.join(night_folder(output, other), NIGHT_FILE))
     )

@@ -164,6 +164,11 @@ class Night:
         return dataclasses.asdict(self)
 
 
+def night_folder(output: str, name: str) -> str:
+    """Return the folder of a night."""
+    return storage.join(output, NIGHTS_FOLDER, name)
+
+
 def find_night(output: str, name: str) -> Night | None:
     """Return a night that is complete; None where it is not.
 
@@ -174,7 +179,7 @@ def find_night(output: str, name: str) -> Night | None:
     Raises:
         RunError: the file is damaged.
     """
-    uri = storage.join(output, NIGHTS_FOLDER, name, NIGHT_FILE)
+    uri = storage.join(night_folder(output, name), NIGHT_FILE)
     try:
         return build(Night, storage.read_json(uri))
     except FileNotFoundError:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from orchestration import mlflow_store
-from orchestration.nights.plan import NightPlan, night_folder
-from orchestration.nights.record import CorpusNight, Headline, Night, Scored
+from orchestration.nights.plan import NightPlan
+from orchestration.nights.record import CorpusNight, Headline, Night, Scored, night_folder
 from orchestration.registry import NIGHT_TAG, REGISTERED_URI, tag_version
 from ser_model import storage
 

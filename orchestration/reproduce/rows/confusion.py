@@ -12,12 +12,10 @@ import pyarrow.compute as pc
 
 from orchestration.reproduce.plan import Planner
 from orchestration.reproduce.published import PublishedValue
+from orchestration.reproduce.rows.audited import OfAudit, audit_of
 from orchestration.reproduce.rows.over_seeds import by_seed, mean_of, plain_row
 from orchestration.reproduce.rows.planned import Made, NotMadeError, OurNumber
 from orchestration.reproduce.rows.statistics import choice_note
-from orchestration.reproduce.steps.audit import AuditStep
-from orchestration.reproduce.steps.base import Step
-from orchestration.reproduce.steps.predictions import PredictionsStep
 from ser_model.metrics.moments import Floats
 from ser_model.metrics.recall import (
     Confusion,
@@ -36,23 +34,8 @@ _OF_CLASS: dict[str, Callable[[Confusion], Floats]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OfConfusion:
-    """A number of a confusion matrix, or all of its cells.
-
-    Attributes:
-        row: that it is for.
-        audit: that counts.
-        predictions: of the system, by seed.
-    """
-
-    row: PublishedValue
-    audit: AuditStep
-    predictions: tuple[PredictionsStep, ...]
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """The audit, which needs the rest."""
-        return (self.audit,)
+class OfConfusion(OfAudit):
+    """A number of a confusion matrix, or all of its cells."""
 
     def read(self, made: Made) -> tuple[OurNumber, ...]:
         """Read the mean over the seeds: one number, or one for each cell."""
@@ -82,11 +65,8 @@ def plan(row: PublishedValue, planner: Planner) -> OfConfusion:
     Raises:
         NotMadeError: the system is of other authors.
     """
-    if not planner.is_made(row.system):
-        raise NotMadeError(f"not trained here: {planner.system(row.system).note}")
-    audit = planner.audit(row)
-    of_system = [step for step in audit.predictions if step.system == row.system]
-    return OfConfusion(row=row, audit=audit, predictions=tuple(of_system))
+    audit, of_system = audit_of(row, planner)
+    return OfConfusion(row=row, audit=audit, predictions=of_system)
 
 
 def values_of(matrix: Confusion, metric: str) -> Mapping[str, float]:

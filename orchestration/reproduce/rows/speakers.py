@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 
 from orchestration.reproduce.plan import Planner
 from orchestration.reproduce.published import PublishedValue
+from orchestration.reproduce.rows.audited import OfAudit, audit_of
 from orchestration.reproduce.rows.over_seeds import by_seed, mean_of, plain_row
 from orchestration.reproduce.rows.planned import Made, NotMadeError, OurNumber
 from orchestration.reproduce.steps.audit import AuditStep
 from orchestration.reproduce.steps.base import Step
-from orchestration.reproduce.steps.predictions import PredictionsStep
 from ser_model.metrics.speakers import spearman_cc
 
 DRAWS = "concordance_cc_of_draws"
@@ -37,23 +37,8 @@ BySpeaker = Mapping[str, float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OfSpeakers:
-    """The CCC of draws of each speaker.
-
-    Attributes:
-        row: that it is for.
-        audit: that draws.
-        predictions: of the system, by seed.
-    """
-
-    row: PublishedValue
-    audit: AuditStep
-    predictions: tuple[PredictionsStep, ...]
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """The audit, which needs the rest."""
-        return (self.audit,)
+class OfSpeakers(OfAudit):
+    """The CCC of draws of each speaker."""
 
     def read(self, made: Made) -> tuple[OurNumber, ...]:
         """Read the mean over the seeds for each speaker with enough segments."""
@@ -120,11 +105,8 @@ def plan(row: PublishedValue, planner: Planner) -> OfSpeakers | OfPairs:
     """
     if row.metric == AGREEMENT and row.system in EXTREMES:
         return OfPairs(row=row, audit=planner.audit(row))
-    if not planner.is_made(row.system):
-        raise NotMadeError(f"not trained here: {planner.system(row.system).note}")
-    audit = planner.audit(row)
-    of_system = [step for step in audit.predictions if step.system == row.system]
-    return OfSpeakers(row=row, audit=audit, predictions=tuple(of_system))
+    audit, of_system = audit_of(row, planner)
+    return OfSpeakers(row=row, audit=audit, predictions=of_system)
 
 
 def agreement(first: BySpeaker, second: BySpeaker) -> float:

@@ -12,14 +12,13 @@ import pyarrow.compute as pc
 from orchestration.reproduce.places import PLACES
 from orchestration.reproduce.plan import Planner
 from orchestration.reproduce.published import PublishedValue
+from orchestration.reproduce.rows.audited import OfAudit, audit_of
 from orchestration.reproduce.rows.over_seeds import Row, by_seed, mean_of, p_value_of_difference
 from orchestration.reproduce.rows.planned import (
     Made,
-    NotMadeError,
     OurNumber,
 )
-from orchestration.reproduce.steps.audit import AuditStep
-from orchestration.reproduce.steps.base import PredictingStep, Step
+from orchestration.reproduce.steps.base import PredictingStep
 from orchestration.reproduce.steps.best_seed import BestSeedStep
 from orchestration.reproduce.steps.predictions import PredictionsStep
 from orchestration.reproduce.steps.vote import VoteStep
@@ -29,27 +28,16 @@ _MIRRORED = {"ci_low": "ci_high", "ci_high": "ci_low"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OfStatistics:
+class OfStatistics(OfAudit):
     """A statistic of a system, or of a system against another.
 
     Attributes:
-        row: that it is for.
-        audit: that computes it.
-        predictions: of the system, by seed and fold.
-        against: of the other system, likewise; empty without one.
+        against: predictions of the other system, likewise; empty without one.
         tested_against: those of systems from which a test over trainings tells this one.
     """
 
-    row: PublishedValue
-    audit: AuditStep
-    predictions: tuple[PredictionsStep, ...]
     against: tuple[PredictionsStep, ...] = ()
     tested_against: tuple[tuple[PredictionsStep, ...], ...] = ()
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """The audit, which needs the rest."""
-        return (self.audit,)
 
     def read(self, made: Made) -> tuple[OurNumber, ...]:
         """Find the statistic of every seed."""
@@ -109,14 +97,10 @@ def plan(row: PublishedValue, planner: Planner) -> OfStatistics:
     Raises:
         NotMadeError: the system is of other authors.
     """
-    system = planner.system(row.system)
-    if not planner.is_made(row.system):
-        raise NotMadeError(f"not trained here: {system.note}")
+    audit, of_system = audit_of(row, planner)
     assert row.test in PLACES, "a mean over tests is of `means`"
     assert row.condition in known_names(), "a mean over conditions is of `means`"
     assert not row.slice.endswith("=*"), "each slice is of `slices`"
-    audit = planner.audit(row)
-    of_system = [step for step in audit.predictions if step.system == row.system]
     against = [step for step in audit.predictions if row.against and step.system == row.against]
     tested = [
         tuple(step for step in audit.predictions if step.system == name)
@@ -126,7 +110,7 @@ def plan(row: PublishedValue, planner: Planner) -> OfStatistics:
     return OfStatistics(
         row=row,
         audit=audit,
-        predictions=tuple(of_system),
+        predictions=of_system,
         against=tuple(against),
         tested_against=tuple(tested),
     )

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from orchestration.nights.plan import night_folder, night_name, settle, unfinished_nights
+from orchestration.nights.plan import night_name, settle, unfinished_nights
+from orchestration.nights.record import night_folder
 from orchestration.promotion import promote
 from ser_model import storage
 from ser_model.schema import ConfigError, RunError
