@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from statistics import fmean
 from typing import ClassVar
@@ -153,10 +153,6 @@ class TrainStep(PredictingStep):
             if self.transcripts is None
             else self.transcripts.folder(context.work),
         )
-
-    def with_overrides(self, *overrides: str) -> TrainStep:
-        """Return the same with further overrides, the last of which count."""
-        return replace(self, overrides=(*self.overrides, *overrides))
 
 
 def _dev_value(folder: str) -> float:
